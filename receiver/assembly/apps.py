@@ -111,6 +111,7 @@ def private_app(
         feed=feed,
         body_limits=_bodies(settings),
         clock=parts.clock,
+        rng=parts.rng,
         running=lambda: readiness.state == READY,
         wake=wake,
         submit=jobs.submit,

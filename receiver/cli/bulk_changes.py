@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import signal
 import sys
@@ -11,11 +12,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver.cli.stop_signals import stop_signals
 from receiver.cli.text_output import echo_error
 from receiver.clock import Clock, SystemClock
+from receiver.engine.audit import ChangeRecorder
 from receiver.engine.batch_writer import PAUSE_FACTOR, BatchWriter
+from receiver.errors import StoreUnavailable
+from receiver.model.audit import AuditState
 from receiver.store.database import Database
 
 ASK_SECONDS = 5.0
@@ -54,6 +59,8 @@ class StatusLine:
 
 def run_in_batches(
     database: Database,
+    recorder: ChangeRecorder,
+    count: Callable[[Any], int],
     work: Callable[[BatchWriter], Awaitable[None]],
     progress: BulkProgress,
     status: AbstractContextManager[Any],
@@ -63,6 +70,8 @@ def run_in_batches(
     A second signal changes nothing: the batch is committed in any case, and would not be counted.
 
     Args:
+        recorder: of the whole change (`Auditor.bulk`): each batch adds to it in its transaction.
+        count: how much a batch has changed, by what its function returned.
         status: a context to work in, such as `StatusLine.shown`.
 
     Raises:
@@ -73,8 +82,14 @@ def run_in_batches(
     stopped_by: list[signal.Signals] = []
     clock = SystemClock()
 
+    def record(connection: Connection, result: Any) -> None:
+        recorder.add(connection, count(result))
+
+    async def finish(state: AuditState) -> None:
+        await database.write(recorder.finish, state, progress.summary())
+
     async def run() -> None:
-        working = asyncio.ensure_future(work(BatchWriter(database, clock, _PauseFactor(database, clock))))
+        working = asyncio.ensure_future(work(BatchWriter(database, clock, _PauseFactor(database, clock), record)))
 
         def stop(number: signal.Signals) -> None:
             if not stopped_by:
@@ -82,7 +97,16 @@ def run_in_batches(
             stopped_by.append(number)
 
         with stop_signals(stop):
-            await working
+            try:
+                await working
+            except asyncio.CancelledError:
+                await finish(AuditState.STOPPED)
+                raise
+            except Exception:
+                with contextlib.suppress(StoreUnavailable):  # which is why it failed: the entry stays unfinished
+                    await finish(AuditState.FAILED)
+                raise
+            await finish(AuditState.COMPLETED)
 
     database.start()
     try:

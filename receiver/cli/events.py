@@ -31,6 +31,7 @@ from receiver.cli.options import (
 from receiver.cli.output import confirm, format_time, print_table, with_iso_times
 from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.errors import NotFound
+from receiver.model.audit import AuditOperation
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -123,7 +124,7 @@ def replay(
     yes: Yes = False,
 ) -> None:
     """Run the handlers of events again: the named events, or all that match the filters, oldest first."""
-    from receiver.engine.replay import replay_events
+    from receiver.engine.replay import count_due, replay_events
 
     filter = event_filter(source, type_, state, job, since, until, error_kind, reason)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
@@ -139,7 +140,8 @@ def replay(
             f"To continue, name the events after {last}." if events else f"To continue, repeat it with --after {last}."
         )
 
-    _change_each(config, events, filter, only, yes, _BulkAction("replay", "replayed", change, resume_hint))
+    action = _BulkAction("replay", "replayed", AuditOperation.REPLAY, count_due, change, resume_hint)
+    _change_each(config, events, filter, only, yes, action)
 
 
 @app.command()
@@ -154,7 +156,7 @@ def release(
     yes: Yes = False,
 ) -> None:
     """Take events out of quarantine and dispatch them: the named ones, or all that match the filters."""
-    from receiver.engine.replay import release_events
+    from receiver.engine.replay import count_changed, release_events
 
     filter = event_filter(source, type_, None, job, since, until)
     if filter != event_filter(None, None, None, None, None, None):
@@ -168,7 +170,8 @@ def release(
     def resume_hint(last: str) -> str:
         return f"To continue, name the events after {last}." if events else "The same command continues with the rest."
 
-    _change_each(config, events, filter, [], yes, _BulkAction("release", "released", change, resume_hint))
+    action = _BulkAction("release", "released", AuditOperation.RELEASE, count_changed, change, resume_hint)
+    _change_each(config, events, filter, [], yes, action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +180,16 @@ class _BulkAction:
 
     Attributes:
         verb, past: for the messages, such as `replay` and `replayed`.
+        operation: its name in the audit log.
+        count: how many of what the operation changes a batch has changed.
         change: changes some of them in one transaction.
         resume_hint: how to continue after a stop, given the last event that was changed.
     """
 
     verb: str
     past: str
+    operation: AuditOperation
+    count: Callable[[list[ReplayResult]], int]
     change: Callable[[Connection, Settings, Registry, Sequence[str]], list[ReplayResult]]
     resume_hint: Callable[[str], str]
 
@@ -228,6 +235,7 @@ def _change_each(
     """
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
+    from receiver.cli.recording import auditor, describe_filter
     from receiver.cli.session import check_names, find_event_id, open_session
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
@@ -237,6 +245,7 @@ def _change_each(
         registry = load_registry(settings)
         check_handlers(only, registry.active)
         ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
+        described = describe_filter(filter)
         if not named:
             check_names(settings, database, filter.source, filter.type)
             filter = matching.up_to_now(database, filter)
@@ -246,6 +255,7 @@ def _change_each(
                 return
             confirm(f"{action.verb.capitalize()} {matching.format_count(number)} events?", yes)
         progress = _Progress(action)
+        recorder = auditor(settings, action.operation).bulk(events=ids, handlers=only, **described)
 
         def change(connection: Connection, some: Sequence[str]) -> list[ReplayResult]:
             return action.change(connection, settings, registry, some)
@@ -256,7 +266,7 @@ def _change_each(
                 async for page in matching.pages_of_events(writer, filter):
                     await writer.write(change, page, progress.add)
 
-        run_in_batches(database, work, progress, nullcontext())  # the lines show the progress
+        run_in_batches(database, recorder, action.count, work, progress, nullcontext())  # the lines show the progress
         echo(f"Runs due: {progress.due:,}; a running receiver starts them within a second.")
         if progress.failed:
             raise typer.Exit(1)

@@ -11,6 +11,7 @@ import typer
 from receiver.cli.options import Config, Json, Limit, Source, check_choice
 from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
 from receiver.cli.text_output import echo, print_json
+from receiver.model.audit import AuditOperation
 from receiver.store.states import JobState
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ def watch(
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their results."""
     from receiver.assembly.sources import job_source
+    from receiver.cli.recording import auditor
     from receiver.cli.session import open_session
-    from receiver.engine.jobs.commands import adopt_job, watch_job
+    from receiver.engine.audit import recorded
+    from receiver.engine.jobs.commands import adopt_job, is_found, is_new, watch_job
 
     if job is not None and len(ids) != 1:
         raise typer.BadParameter("give exactly one id, the provider's id of the job.", param_hint="--for")
@@ -44,9 +47,15 @@ def watch(
         target = job_source(settings, source)
         rng = random.Random()  # noqa: S311 - ids need no secrecy
         if job is not None:
-            done = [(database.transact(adopt_job, target, job, ids[0], time.time()), True)]
+            recorder = auditor(settings, AuditOperation.ADOPT_JOB).single(job=job, source=source, job_id=ids[0])
+            row = database.transact(recorded, recorder, is_found, adopt_job, target, job, ids[0], time.time())
+            done = [(row, True)]
         else:
-            done = [database.transact(watch_job, target, job_id, time.time(), rng) for job_id in ids]
+            audit = auditor(settings, AuditOperation.WATCH_JOB)
+            done = []
+            for job_id in ids:
+                recorder = audit.single(source=source, job_id=job_id)
+                done.append(database.transact(recorded, recorder, is_new, watch_job, target, job_id, time.time(), rng))
     if json:
         print_json([_to_dict(row) | {"new": new} for row, new in done])
         return
@@ -114,13 +123,16 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Stop watching a job. It continues at the provider; one that is not submitted yet is never submitted."""
+    from receiver.cli.recording import auditor
     from receiver.cli.session import check_names, find_job, open_session
-    from receiver.engine.jobs.commands import cancel_job
+    from receiver.engine.audit import recorded
+    from receiver.engine.jobs.commands import cancel_job, is_found
 
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
         found = find_job(database, job, source)
-        database.transact(cancel_job, found["id"], time.time())
+        recorder = auditor(settings, AuditOperation.CANCEL_JOB).single(job=found["id"])
+        database.transact(recorded, recorder, is_found, cancel_job, found["id"], time.time())
         done = find_job(database, found["id"], None)
     if json:
         print_json(_to_dict(done))
@@ -131,13 +143,16 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Make a running receiver poll an open job now, and end its source's pause."""
+    from receiver.cli.recording import auditor
     from receiver.cli.session import check_names, find_job, open_session
-    from receiver.engine.jobs.commands import poll_now
+    from receiver.engine.audit import recorded
+    from receiver.engine.jobs.commands import is_found, poll_now
 
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
         found = find_job(database, job, source)
-        database.transact(poll_now, found, time.time())
+        recorder = auditor(settings, AuditOperation.POLL_JOB).single(job=found["id"])
+        database.transact(recorded, recorder, is_found, poll_now, found, time.time())
         done = find_job(database, found["id"], None)
     if json:
         print_json(_to_dict(done))

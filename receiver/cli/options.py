@@ -74,6 +74,18 @@ def parse_time(text: str | None, option: str) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
+def parse_range(since: str | None, until: str | None) -> tuple[float | None, float | None]:
+    """Unix seconds of `--since` and `--until`.
+
+    Raises:
+        typer.BadParameter: one is invalid, or nothing can be between them.
+    """
+    after, before = parse_time(since, "--since"), parse_time(until, "--until")
+    if after is not None and before is not None and after >= before:
+        raise typer.BadParameter(f"--since {since} is later than --until {until}.")
+    return after, before
+
+
 def check_event_id(text: str | None, option: str) -> str | None:
     """The text, if it is a complete event id.
 
@@ -138,9 +150,7 @@ def event_filter(
     """
     from receiver.store.event_pages import Filter
 
-    after, before = parse_time(since, "--since"), parse_time(until, "--until")
-    if after is not None and before is not None and after >= before:
-        raise typer.BadParameter(f"--since {since} is later than --until {until}.")
+    after, before = parse_range(since, until)
     return Filter(
         source=source,
         type=type_,

@@ -14,6 +14,7 @@ from receiver.cli.text_output import echo, echo_error
 from receiver.errors import ListingTimeout
 
 if TYPE_CHECKING:
+    from receiver.engine.audit import ChangeRecorder
     from receiver.engine.batch_writer import BatchWriter
     from receiver.store.database import Database
     from receiver.store.prune import Prunable
@@ -31,11 +32,15 @@ def prune(
 ) -> None:
     """Delete events older than the retention period: finished ones, and those in quarantine.
 
-    Keeps open events and audio files. A receiver may be running. After Ctrl-C the next prune continues.
+    Also entries of the audit log older than `store.audit_days`, whatever --days says. Keeps open events and audio
+    files. A receiver may be running. After Ctrl-C the next prune continues.
     """
     from receiver.cli.matching import count, format_count
+    from receiver.cli.recording import auditor
     from receiver.cli.session import open_session
     from receiver.engine.maintenance import DAY_SECONDS
+    from receiver.model.audit import AuditOperation
+    from receiver.store.audit import AUDIT_ENTRIES
     from receiver.store.prune import EVENTS, JOBS, newest_received_at
     from receiver.store.quarantine import QUARANTINE
 
@@ -52,7 +57,11 @@ def prune(
         jobs = 0 if finished + quarantined else count(_ids(database, JOBS, before))
         if jobs:
             echo(f"Ended jobs older than {retention_days:g} days, without an event: {format_count(jobs)}.")
-        if not finished + quarantined + jobs:
+        entries_before = time.time() - settings.store.audit_days * DAY_SECONDS
+        entries = count(_ids(database, AUDIT_ENTRIES, entries_before))
+        if entries:
+            echo(f"Entries of the audit log older than {settings.store.audit_days:g} days: {format_count(entries)}.")
+        if not finished + quarantined + jobs + entries:
             return
         newest = database.query(newest_received_at)
         if newest is not None and newest < before:
@@ -60,11 +69,15 @@ def prune(
                 f"The newest event was received on {format_time(newest)}, and this machine's clock says "
                 f"{format_time(time.time())}. If the clock is wrong, this deletes events that are not old.",
             )
-        confirm(
-            f"Delete {format_count(jobs)} jobs?" if jobs else f"Delete {format_count(finished + quarantined)} events?",
-            yes,
-        )
-        _delete(database, [(EVENTS, before), (JOBS, before), (QUARANTINE, quarantine_before)])
+        what = [
+            f"{format_count(number)} {name}"
+            for number, name in ((finished + quarantined, "events"), (jobs, "jobs"), (entries, "entries"))
+            if number
+        ]
+        confirm(f"Delete {' and '.join(what)}?", yes)
+        recorder = auditor(settings, AuditOperation.PRUNE).bulk(days=days)
+        bounds = {EVENTS: before, JOBS: before, QUARANTINE: quarantine_before, AUDIT_ENTRIES: entries_before}
+        _delete(database, recorder, bounds)
 
 
 def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
@@ -82,7 +95,7 @@ def _ids(database: Database, rows: Prunable, before: float) -> Iterator[str]:
             return
 
 
-def _delete(database: Database, rows: list[tuple[Prunable, float]]) -> None:
+def _delete(database: Database, recorder: ChangeRecorder, bounds: dict[Prunable, float]) -> None:
     """Delete the rows, and print how many were deleted, also after a stop or an error."""
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.engine.pruning import Pruner
@@ -91,10 +104,10 @@ def _delete(database: Database, rows: list[tuple[Prunable, float]]) -> None:
 
     async def work(writer: BatchWriter) -> None:
         pruner = Pruner(writer, progress.update)
-        for kind, before in rows:
+        for kind, before in bounds.items():
             await pruner.prune(kind, before)
 
-    run_in_batches(database, work, progress, progress.status.shown)
+    run_in_batches(database, recorder, int, work, progress, progress.status.shown)
     echo(f"{progress.summary()}.")
 
 
@@ -112,13 +125,16 @@ class _Progress:
         self.status.update(self.summary())
 
     def summary(self) -> str:
-        """See `BulkProgress.summary`. Jobs are listed only if some were deleted."""
+        """See `BulkProgress.summary`. Jobs and entries are listed only if some were deleted."""
+        from receiver.store.audit import AUDIT_ENTRIES
         from receiver.store.prune import EVENTS, JOBS
         from receiver.store.quarantine import QUARANTINE
 
         events = sum(self._deleted.get(kind.kind, 0) for kind in (EVENTS, QUARANTINE))
         jobs = self._deleted.get(JOBS.kind, 0)
-        return f"Events deleted: {events:,}" + (f", jobs: {jobs:,}" if jobs else "")
+        entries = self._deleted.get(AUDIT_ENTRIES.kind, 0)
+        more = (f", jobs: {jobs:,}" if jobs else "") + (f", entries of the audit log: {entries:,}" if entries else "")
+        return f"Events deleted: {events:,}{more}"
 
     def resume_hint(self) -> str:
         """See `BulkProgress.resume_hint`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ from receiver.cli.options import (
 from receiver.cli.output import confirm, format_time, print_table, with_iso_times
 from receiver.cli.run_errors import errors
 from receiver.cli.text_output import echo, print_json
+from receiver.model.audit import AuditOperation
 from receiver.model.crashes import state_with_suspicion
 from receiver.store.states import RunState
 
@@ -128,7 +130,11 @@ def replay(
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
     done = _change_each(
-        config, event, filter, yes, _BulkAction("Replay", "Runs due", "replayed", closed, runs.replay, resume_hint)
+        config,
+        event,
+        filter,
+        yes,
+        _BulkAction("Replay", "Runs due", "replayed", AuditOperation.REPLAY_RUNS, closed, runs.replay, resume_hint),
     )
     echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
 
@@ -162,7 +168,9 @@ def cancel(
         event,
         filter,
         yes,
-        _BulkAction("Cancel", "Runs cancelled", "cancelled", states, runs.cancel, resume_hint),
+        _BulkAction(
+            "Cancel", "Runs cancelled", "cancelled", AuditOperation.CANCEL_RUNS, states, runs.cancel, resume_hint
+        ),
     )
     echo(f"Runs cancelled: {done:,}.")
 
@@ -173,6 +181,7 @@ class _BulkAction:
 
     Attributes:
         verb, past, participle: for the messages, such as `Cancel`, `Runs cancelled` and `cancelled`.
+        operation: its name in the audit log.
         states: of the runs that it can change; the first is the example in a message.
         change: changes some runs, (event id, handler), in one transaction; returns those that it changed.
         resume_hint: how to continue after a stop, given the last event that was changed.
@@ -181,6 +190,7 @@ class _BulkAction:
     verb: str
     past: str
     participle: str
+    operation: AuditOperation
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
     resume_hint: Callable[[str], str]
@@ -215,6 +225,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
     """Change each run; return how many were changed."""
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
+    from receiver.cli.recording import auditor, describe_filter
     from receiver.cli.session import check_handler, check_names, find_event_id, open_session
     from receiver.store.event_pages import Filter
 
@@ -230,6 +241,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
         check_names(settings, database, filter.source, filter.type)
         if event is not None:
             filter = replace(filter, event_id=find_event_id(database, event))
+        described = describe_filter(filter)
         states = tuple(state for state in action.states if filter.state in (None, state))
         filter = matching.up_to_now(database, filter)
         number = matching.count(matching.runs(database, filter, states))
@@ -250,5 +262,6 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
             async for page in matching.pages_of_runs(writer, filter, states):
                 await writer.write(change, page, progress.add)
 
-        run_in_batches(database, work, progress, progress.status.shown)
+        recorder = auditor(settings, action.operation).bulk(**described)
+        run_in_batches(database, recorder, itemgetter(1), work, progress, progress.status.shown)
         return progress.changed

@@ -45,14 +45,20 @@ class BatchWriter:
 
     Args:
         pause_factor: returns the pause after a step, as a multiple of the step's duration; called after each step.
+        record: called in each transaction with what its function returned.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, pause_factor: Callable[[], float] = lambda: PAUSE_FACTOR
+        self,
+        database: Database,
+        clock: Clock,
+        pause_factor: Callable[[], float] = lambda: PAUSE_FACTOR,
+        record: Callable[[Connection, Any], None] = lambda connection, result: None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._pause_factor = pause_factor
+        self._record = record
         self._size = MIN_BATCH
         self._batches = 0
 
@@ -96,7 +102,9 @@ class BatchWriter:
     ) -> None:
         def timed(connection: Connection) -> tuple[T, float]:
             begun = self._clock.monotonic()
-            return function(connection, batch), self._clock.monotonic() - begun
+            result = function(connection, batch)
+            self._record(connection, result)
+            return result, self._clock.monotonic() - begun
 
         writing = asyncio.ensure_future(self._database.write(timed))
         try:

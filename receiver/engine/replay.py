@@ -34,6 +34,16 @@ class ReplayResult(NamedTuple):
     error: ReceiverError | None = None
 
 
+def count_due(results: Collection[ReplayResult]) -> int:
+    """The runs that were made due."""
+    return sum(len(result.handlers) for result in results)
+
+
+def count_changed(results: Collection[ReplayResult]) -> int:
+    """The events that were not refused."""
+    return sum(result.error is None for result in results)
+
+
 def replay_events(
     connection: Connection,
     settings: Settings,

@@ -79,7 +79,8 @@ class Batch:
             raise RuntimeError("a batch begins before it runs")
         options, stats = self._options, BatchStats(self.preflight.total, done=self.preflight.done)
         lines = (line for line in self._lines() if isinstance(line, BatchLine) and self.preflight.is_open(line.number))
-        await BatchRunner(client, lines, options, self._report, stats, progress).run()
+        async with client.recording(batch=self._report.batch, lines=stats.total) as recorder:
+            await BatchRunner(client, lines, options, self._report, stats, progress, recorder).run()
         return stats
 
     def _lines(self) -> Iterator[BatchLine | InvalidLine]:

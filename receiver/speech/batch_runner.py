@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from receiver.durable_files import remove_abandoned
+from receiver.engine.audit import ChangeRecorder
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
 from receiver.model.event import JobFailed
@@ -46,6 +47,7 @@ class BatchRunner:
         report: BatchReport,
         stats: BatchStats,
         progress: BatchProgress,
+        recorder: ChangeRecorder,
     ) -> None:
         self.stats = stats
         self._client = client
@@ -53,6 +55,7 @@ class BatchRunner:
         self._options = options
         self._report = report
         self._progress = progress
+        self._recorder = recorder
         self._noted: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -135,7 +138,7 @@ class BatchRunner:
                 )
         key = f"speech:{self._report.batch}:{line.number}:{generation}"
         try:
-            return await self._client.submit(line.speech, key), generation
+            return await self._client.submit(line.speech, key, self._recorder), generation
         except ClientKeyReused as error:
             raise _LineChanged(f"{_CHANGED} {error}") from None
 

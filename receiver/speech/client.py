@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from receiver.assembly.speech import build_speech
 from receiver.clock import SteadyClock
+from receiver.engine.audit import Auditor, ChangeRecorder, system_user
 from receiver.engine.context import Artifact
-from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject
+from receiver.engine.jobs.commands import describe_speech
+from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject, StoreUnavailable
+from receiver.model.audit import AuditOperation, AuditState, Via
 from receiver.model.event import Event, build_event
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.names import part_name
@@ -66,6 +71,7 @@ class SpeechClient:
         self._audio = parts.audio
         self._pause_check_at = 0.0
         self._rng = parts.rng
+        self._audit = Auditor(AuditOperation.SPEAK, system_user(), Via.CLI, parts.redact, parts.clock, parts.rng)
 
     async def start(self) -> None:
         """Open the store, migrate it as `serve` does, and start to submit and poll.
@@ -88,10 +94,37 @@ class SpeechClient:
         await self._fetcher.aclose()
         await asyncio.to_thread(self._database.close)
 
-    async def submit(self, speech: Speech, client_key: str | None = None) -> Row:
-        """Create a job. Parameters and errors are those of `JobService.submit`."""
-        row, _ = await self._jobs.submit(self.source, speech, client_key)
+    async def submit(
+        self, speech: Speech, client_key: str | None = None, recorder: ChangeRecorder | None = None
+    ) -> Row:
+        """Create a job. Parameters and errors are those of `JobService.submit`.
+
+        Args:
+            recorder: of a change of which this is a part; by default it is one of its own.
+        """
+        if recorder is None:
+            recorder = self._audit.single(**describe_speech(self.source, speech))
+        row, _ = await self._jobs.submit(recorder, self.source, speech, client_key)
         return row
+
+    @asynccontextmanager
+    async def recording(self, **filter: Any) -> AsyncIterator[ChangeRecorder]:
+        """The recorder of several submits as one change, which ends with the context.
+
+        Args:
+            filter: what they are about, as `Auditor.bulk`.
+        """
+        recorder = self._audit.bulk(source=self.source, **filter)
+        state = AuditState.FAILED
+        try:
+            yield recorder
+            state = AuditState.COMPLETED
+        except asyncio.CancelledError:
+            state = AuditState.STOPPED
+            raise
+        finally:
+            with suppress(StoreUnavailable):  # then it stays unfinished
+                await self._database.write(recorder.finish, state)
 
     async def job(self, id: str) -> Row | None:
         """A job's row by our id."""

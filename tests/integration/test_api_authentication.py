@@ -126,6 +126,8 @@ async def test_a_viewer_reads_everything_and_changes_nothing(tmp_path: Path, ope
                 assert answer.status_code == (await client.client.send(request)).status_code != 403
             else:
                 assert problem(answer) == (403, "read_only_token")
+                assert 'need a token with role = "operator"' in answer.json()["detail"]
+            assert client.up.rows("audit_entries") == []
         assert lines.of("api.changed") == []
 
 

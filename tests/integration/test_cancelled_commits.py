@@ -18,6 +18,7 @@ from tests.integration.outbound_support import serving
 from tests.integration.test_several_files import bench_over
 from tests.integration.test_telemetry import receiving, refuse
 from tests.patience import PATIENCE
+from tests.recording import recorder
 from tests.stores import WriteLock, execute, open_store
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ async def test_a_poll_that_is_cancelled_during_its_commit_reports_its_event(tmp_
         sim.force("lost_webhook")
         async with receiving(configured(tmp_path, source=source), refuse, beside=blocked) as up:
             blocked.database = up.receiver.database
-            await up.receiver.jobs.submit("aitts", Speech(text="Hello.", voice="alloy"))
+            await up.receiver.jobs.submit(recorder(), "aitts", Speech(text="Hello.", voice="alloy"))
             await up.until("job_polled")  # the first poll also stores when the source last answered
             [job] = [submitted.id for submitted in sim.jobs]
             sim.finish(job)

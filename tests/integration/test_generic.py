@@ -27,6 +27,7 @@ from receiver.providers.types import Invalid, Speech
 from receiver.simulator.serving import LoopServer
 from tests.integration.engine_support import Signal, receiving
 from tests.integration.intake_support import Lines, Running, configured, logged
+from tests.recording import recorder
 from tests.stores import query
 
 pytestmark = pytest.mark.anyio
@@ -339,7 +340,7 @@ async def test_a_polled_job_runs_completes_and_its_audio_is_on_disk(
     ]
     settings = polled(tmp_path, url, audio_needs_key=True)
     async with receiving(settings, save_audio, notes) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         await succeeded(lines, signal, 1)
     [event], [row], [artifact] = rows(settings, "events"), rows(settings, "jobs"), rows(settings, "artifacts")
     assert (event["type"], event["origin"], event["job_id"]) == ("job.completed", "poll", "j-1")
@@ -359,7 +360,7 @@ async def test_audio_at_the_services_own_origin_is_fetched_with_the_key_if_it_ne
     api.answers["j-1"] = [(200, {"job": {"state": "Finished", "outputs": f"{url}/files/a.wav"}})]
     settings = polled(tmp_path, url, audio_needs_key=True)
     async with receiving(settings, save_audio) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         await succeeded(lines, signal, 1)
     assert api.keys[-1] == ("/files/a.wav", f"Key {KEY}")
     [artifact] = rows(settings, "artifacts")
@@ -372,7 +373,7 @@ async def test_a_path_instead_of_an_address_is_one_at_the_service(
     api, url = service
     api.answers["j-1"] = [(200, {"job": {"state": "finished", "outputs": "/files/a.wav"}})]
     async with receiving(polled(tmp_path, url), save_audio) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         await succeeded(lines, signal, 1)
         [artifact] = running.rows("artifacts")
     assert Path(artifact["address"]).read_bytes() == wav()
@@ -385,7 +386,7 @@ async def test_audio_at_an_address_that_cannot_be_used_is_not_taken_for_no_audio
     api, url = service
     api.answers["j-1"] = [(200, {"job": {"state": "finished", "outputs": address}})]
     async with receiving(polled(tmp_path, url), save_audio) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         await signal.until(lambda: len(lines.of("run.dead")) == 1)
     [line] = lines.of("run.dead")
     assert "address of the audio cannot be used" in line["error"]
@@ -411,7 +412,7 @@ async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped
         "status": ["data.job.state", "job.state"],
     }
     async with receiving(polled(tmp_path, url, (ELEVEN_SECRET,), **table), account) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         assert (await post(running, body, eleven_headers(body))).status_code == 202
         await succeeded(lines, signal, 2)
     # A line is written before its row: the rows are read after the stop.
@@ -430,8 +431,8 @@ async def test_a_polled_job_that_fails_says_why_and_one_that_is_not_known_is_giv
     api.answers["j-1"] = [(200, {"job": {"state": "broken", "problem": problem}})]
     settings = polled(tmp_path, url)
     async with receiving(settings, notes) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
-        await running.receiver.jobs.watch("voices", "gone")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "gone")
         await succeeded(lines, signal, 2)
     results = sorted(run["result"] for run in rows(settings, "runs"))
     assert results[1] == "TEXT_TOO_LONG: The text is too long."
@@ -447,7 +448,7 @@ async def test_a_submit_is_refused_in_words_and_nothing_is_stored(
     settings = polled(tmp_path, url)
     async with receiving(settings, notes) as running:
         with pytest.raises(Invalid, match="cannot be submitted"):
-            await running.receiver.jobs.submit("voices", Speech(text="Hello", voice="v"))
+            await running.receiver.jobs.submit(recorder(), "voices", Speech(text="Hello", voice="v"))
     assert rows(settings, "jobs") == []
     assert api.keys == []
 
@@ -467,7 +468,7 @@ async def test_whichever_comes_first_makes_the_event_and_the_other_is_a_duplicat
         status=["data.job.state", "job.state"],
     )
     async with receiving(settings, notes) as running:
-        await running.receiver.jobs.watch("voices", "j-1")
+        await running.receiver.jobs.watch(recorder(), "voices", "j-1")
         await signal.until(lambda: lines.of("job.ended"))
         body = json.dumps({"type": "speech", "data": {"job": {"id": "j-1", "state": "finished"}}}).encode()
         answer = await post(running, body, eleven_headers(body))

@@ -26,6 +26,7 @@ from receiver.store.schema import jobs, metadata, signing_keys, source_state
 from tests.integration.api_support import HOST
 from tests.integration.engine_support import Signal, ended
 from tests.integration.intake_support import Lines, configured
+from tests.recording import recorder
 from tests.stores import query
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +64,7 @@ class Net:
 
     async def submitted(self) -> Job:
         """A job that we submitted, which runs at the provider."""
-        row, _ = await self.receiver.jobs.submit("aitts", SPEECH)
+        row, _ = await self.receiver.jobs.submit(recorder(), "aitts", SPEECH)
         row = await self.receiver.jobs.wait_until_submitted(row["id"], 10)
         assert row["state"] == "watching", row["error"]
         return self.sim.jobs[row["job_id"]]

@@ -21,6 +21,7 @@ from receiver.store.throttle_state import ThrottleState
 from tests.integration.intake_support import Running, configured, running
 from tests.integration.outbound_support import Say, Server, serving
 from tests.patience import PATIENCE
+from tests.recording import recorder
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +62,7 @@ async def refresh_audio_urls(up: Up) -> None:
 
 async def poll(up: Up) -> None:
     jobs = up.running.receiver.jobs
-    row, _ = await jobs.watch("aitts", "job-1")
+    row, _ = await jobs.watch(recorder(), "aitts", "job-1")
     await jobs._wait_until(row["id"], PATIENCE, lambda row: row["polls"] > 0)
 
 

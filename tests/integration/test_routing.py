@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.jobs.commands import new_job
+from receiver.engine.jobs.commands import new_job, submit_job
 from receiver.engine.replay import ReplayResult, release_events, replay_events
 from receiver.providers.types import Speech
 from receiver.simulator import Simulator
-from receiver.store import jobs, runs
+from receiver.store import runs
 from tests.integration.engine_support import Signal
 from tests.integration.intake_support import Lines, Running, completed, configured, running
+from tests.recording import recorder
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +111,7 @@ async def test_a_polled_job_is_routed_by_the_metadata_it_was_submitted_with(
                 speech = Speech(text="Hello", voice="v", metadata={"customer": name})
                 loop = up.receiver.jobs.sources["audixa"]
                 job = new_job(loop, speech, None, time.time(), random.Random(name))
-                await up.receiver.database.write(jobs.enqueue, job)
+                await up.receiver.database.write(submit_job, recorder(), job)
             await signal.until(lambda: len(lines.of("job.ended")) == 2)
             by_customer = {row["payload"]["metadata"]["customer"]: handlers_of(up, row["id"]) for row in up.rows()}
     assert by_customer == {"acme": ["acme", "ends"], "globex": ["ends", "globex"]}

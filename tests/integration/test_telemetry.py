@@ -27,6 +27,7 @@ from tests.integration.engine_support import Gate, Signal, registry
 from tests.integration.intake_support import completed, configured, signature
 from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 from tests.integration.telemetry_support import Broken, Recorder
+from tests.recording import recorder
 from tests.stores import WriteLock, execute
 
 pytestmark = pytest.mark.anyio
@@ -289,7 +290,7 @@ async def test_a_job_is_reported_from_its_submit_until_a_poll_has_stored_its_eve
         }
         sim.force("lost_webhook")
         async with receiving(configured(tmp_path, source=source), refuse) as up:
-            row, _ = await up.receiver.jobs.submit("aitts", Speech(text="Hello.", voice="alloy"))
+            row, _ = await up.receiver.jobs.submit(recorder(), "aitts", Speech(text="Hello.", voice="alloy"))
             await up.until("job_submitted")
             await up.receiver.jobs.wait_until_submitted(row["id"], 60)
             [job] = [submitted.id for submitted in sim.jobs]
@@ -316,7 +317,7 @@ async def test_a_job_is_reported_from_its_submit_until_a_poll_has_stored_its_eve
 async def test_a_provider_that_cannot_be_reached_ends_the_request_with_its_error(tmp_path: Path) -> None:
     source = {"base_url": "http://127.0.0.1:1", "api_key": "an-api-key-0123456789", "allow_private_addresses": True}
     async with receiving(configured(tmp_path, source=source), refuse) as up:
-        row, _ = await up.receiver.jobs.submit("aitts", Speech(text="Hello.", voice="alloy"))
+        row, _ = await up.receiver.jobs.submit(recorder(), "aitts", Speech(text="Hello.", voice="alloy"))
         await up.until("job_submitted")
     assert up.recorder.calls == [
         ("request_sent", "request_sent 0"),

@@ -187,16 +187,18 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
 
 def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
     from receiver.assembly.resources import open_database
-    from receiver.engine.jobs.commands import new_job
-    from receiver.store import jobs
+    from receiver.cli.recording import auditor
+    from receiver.engine.jobs.commands import describe_speech, new_job, submit_job
+    from receiver.model.audit import AuditOperation
     from receiver.store.migrate import migrate
 
     database = open_database(settings)
     try:
         migrate(database)
         database.announce_commits()
+        recorder = auditor(settings, AuditOperation.SPEAK).single(**describe_speech(target.name, request))
         job = new_job(target, request, None, time.time(), random.Random())  # noqa: S311 - ids need no secrecy
-        row, _ = database.transact_again(jobs.enqueue, job)
+        row, _ = database.transact_again(submit_job, recorder, job)
     finally:
         database.close()
     if json:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from receiver.engine.audit import ChangeRecorder
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
 from receiver.model.ids import new_job_id, new_submit_key
@@ -25,8 +26,13 @@ class NotWatchable(ReceiverError):
     reason = "not_watchable"
 
 
+def submit_job(connection: Connection, recorder: ChangeRecorder, job: NewJob) -> tuple[Row, bool]:
+    """Store a job to be submitted, as `jobs.enqueue`. A loop of its source, in any process, submits it."""
+    return jobs.enqueue(connection, job, lambda: recorder.add(connection, 1, job.id))
+
+
 def new_job(source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random) -> NewJob:
-    """A job for `jobs.enqueue`. A loop of its source, in any process, submits it.
+    """A job for `submit_job`.
 
     Args:
         client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.
@@ -43,6 +49,16 @@ def new_job(source: JobSource, speech: Speech, client_key: str | None, now: floa
     )
 
 
+def is_new(watched: tuple[Row, bool]) -> int:
+    """1 if `watch_job` has begun to watch the job."""
+    return int(watched[1])
+
+
+def is_found(row: Row | None) -> int:
+    """1 if there is such a job."""
+    return int(row is not None)
+
+
 def check_speech(source: JobSource, speech: Speech) -> None:
     """Refuse what the provider would refuse or silently ignore, before anything is stored or sent.
 
@@ -50,6 +66,11 @@ def check_speech(source: JobSource, speech: Speech) -> None:
         Invalid: names the value and what is supported instead.
     """
     require_submitting(source.provider).submit_request(source.account, speech, new_submit_key(0))
+
+
+def describe_speech(source: str, speech: Speech) -> dict[str, Any]:
+    """What the audit log says of a speech: not its text."""
+    return {"source": source, "voice": speech.voice, "model": speech.model, "characters": len(speech.text)}
 
 
 def request_of(speech: Speech) -> dict[str, Any]:
@@ -117,7 +138,7 @@ def cancel_job(connection: Connection, id: str, now: float) -> Row | None:
     return row
 
 
-def poll_now(connection: Connection, row: Row, now: float) -> None:
+def poll_now(connection: Connection, row: Row, now: float) -> Row:
     """Make an open job due now and end its source's pause. For an operator who has fixed the cause.
 
     Raises:
@@ -126,3 +147,4 @@ def poll_now(connection: Connection, row: Row, now: float) -> None:
     if not jobs.poll_now(connection, row["id"], now):
         raise Conflict(f"The job {row['id']} is not being watched: it is {row['state']}.", reason="not_watched")
     throttle_state.resume(connection, row["source"])
+    return row

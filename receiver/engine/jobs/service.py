@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.clock import Clock
-from receiver.engine.jobs.commands import cancel_job, check_speech, new_job, watch_job
+from receiver.engine.audit import ChangeRecorder, recorded
+from receiver.engine.jobs.commands import cancel_job, check_speech, is_found, is_new, new_job, submit_job, watch_job
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
 from receiver.providers.types import Speech
@@ -67,7 +68,9 @@ class JobService:
             raise NoApiAccess(self._why_no_api_access(name))
         return source
 
-    async def submit(self, source: str, speech: Speech, client_key: str | None = None) -> tuple[Row, bool]:
+    async def submit(
+        self, recorder: ChangeRecorder, source: str, speech: Speech, client_key: str | None = None
+    ) -> tuple[Row, bool]:
         """Create a job: it is durable when this returns, and submitted soon after.
 
         Returns:
@@ -81,12 +84,12 @@ class JobService:
         found = self.source(source)
         check_speech(found, speech)
         job = new_job(found, speech, client_key, self._clock.now(), self._rng)
-        row, new = await self._database.write_again(jobs.enqueue, job)  # our client might submit another one
+        row, new = await self._database.write_again(submit_job, recorder, job)  # our client might submit another one
         if new:
             self._wake(source)
         return row, new
 
-    async def watch(self, source: str, job_id: str) -> tuple[Row, bool]:
+    async def watch(self, recorder: ChangeRecorder, source: str, job_id: str) -> tuple[Row, bool]:
         """Watch a job that was submitted elsewhere.
 
         Returns:
@@ -97,7 +100,9 @@ class JobService:
             NotWatchable: `job_id` cannot be a job id.
         """
         found = self.source(source)
-        row, new = await self._database.write(watch_job, found, job_id, self._clock.now(), self._rng)
+        row, new = await self._database.write(
+            recorded, recorder, is_new, watch_job, found, job_id, self._clock.now(), self._rng
+        )
         if new:
             self._wake(source)
         return row, new
@@ -118,13 +123,13 @@ class JobService:
         """
         return await self._wait_until(id, seconds, lambda row: row["state"] not in OPEN_JOBS)
 
-    async def cancel(self, id: str) -> Row | None:
+    async def cancel(self, recorder: ChangeRecorder, id: str) -> Row | None:
         """Cancel a job; return its row, or None if there is no such job.
 
         Raises:
             Conflict: its state does not allow it.
         """
-        row = await self._database.write(cancel_job, id, self._clock.now())
+        row: Row | None = await self._database.write(recorded, recorder, is_found, cancel_job, id, self._clock.now())
         self.changed(id)
         return row
 

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from receiver.engine.audit import Auditor
 from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
+from receiver.model.audit import LOCAL, AuditOperation, Via
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import truncate
 from receiver.settings.api import TokenRole
@@ -79,8 +81,10 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
             if not context.running():
                 raise unavailable("The receiver is starting or stopping.", reason="stopping")
             if operation.changes:
-                _require_operator(scope)
+                _require_operator(operation, scope)
             given: dict[str, Any] = {"context": context, "scope": scope}
+            if operation.changes:
+                given["audit"] = _auditor(operation, scope, context)
             for name, model in inputs.items():
                 given[name] = await _READERS[name](model, scope, receive, context)
             wanted = operation.run.__annotations__
@@ -119,17 +123,25 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
     return answer
 
 
-def _require_operator(scope: Scope) -> None:
+def _auditor(operation: Operation, scope: Scope, context: ApiContext) -> Auditor:
+    """Of the holder of the request's token."""
+    actor = scope.get("token") or LOCAL
+    return Auditor(AuditOperation(operation.name), actor, Via.API, context.redact, context.clock, context.rng)
+
+
+def _require_operator(operation: Operation, scope: Scope) -> None:
     """Refuse a change by anybody else; before the body is read.
 
     Raises:
         ProblemError: 403.
     """
     if scope.get("role") is not TokenRole.OPERATOR:
+        reason = "read_only_token"
+        log.warning("api.refused", outcome=reason, operation=operation.name, token=scope.get("token"))
         raise ProblemError(
             403,
             'This token may only read: its role is "viewer". Changes need a token with role = "operator".',
-            reason="read_only_token",
+            reason=reason,
         )
 
 

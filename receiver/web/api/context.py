@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import random
+
     from receiver.clock import Clock
+    from receiver.engine.audit import ChangeRecorder
     from receiver.engine.plugins import Registry
     from receiver.model.redact import Redactor
     from receiver.outbound.storage_types import Storage
@@ -27,10 +30,11 @@ class ApiContext:
     Attributes:
         running: whether the store is open; while it is not, every operation is refused.
         wake: called after runs became due.
-        submit: (source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
+        submit: (recorder, source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
         wait_until_submitted: (job id, seconds) to the row, once it is not `submitting`, or after these seconds.
-        watch: (source, the provider's job id) to the row, and whether it is new.
-        cancel: a job's id to its row, cancelled; None if there is no such job. Raises Conflict if it is too late.
+        watch: (recorder, source, the provider's job id) to the row, and whether it is new.
+        cancel: (recorder, a job's id) to its row, cancelled; None if there is no such job. Raises Conflict if it is
+            too late.
         voices: (source, query) to the voices that the provider offers.
     """
 
@@ -42,10 +46,11 @@ class ApiContext:
     feed: Feed
     body_limits: BodyLimits
     clock: Clock
+    rng: random.Random
     running: Callable[[], bool]
     wake: Callable[[], None]
-    submit: Callable[[str, Speech, str | None], Awaitable[tuple[Row, bool]]]
+    submit: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[tuple[Row, bool]]]
     wait_until_submitted: Callable[[str, float], Awaitable[Row]]
-    watch: Callable[[str, str], Awaitable[tuple[Row, bool]]]
-    cancel: Callable[[str], Awaitable[Row | None]]
+    watch: Callable[[ChangeRecorder, str, str], Awaitable[tuple[Row, bool]]]
+    cancel: Callable[[ChangeRecorder, str], Awaitable[Row | None]]
     voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]

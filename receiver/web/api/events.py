@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 from sqlalchemy import Connection
 
-from receiver.engine.replay import NotReplayable, replay_events, reverify
+from receiver.engine.audit import Auditor, recorded
+from receiver.engine.replay import NotReplayable, count_due, replay_events, reverify
 from receiver.errors import NotFound
 from receiver.model.json_body import document_of
 from receiver.model.timestamps import utc
@@ -109,14 +110,22 @@ async def get_event(context: ApiContext, path: EventPath) -> ApiResponse:
     return await context.database.read_list(read)
 
 
-async def replay(context: ApiContext, path: EventPath, body: ReplayRequest) -> ApiResponse:
+async def replay(context: ApiContext, audit: Auditor, path: EventPath, body: ReplayRequest) -> ApiResponse:
     """Make the event's runs due again, once its stored signature is verified over its stored body.
 
     With `handlers`, only those runs; a handler without a run of the event gets one. If the event is not for one of
     them, nothing changes (409). An open run does not change.
     """
     [outcome] = await context.database.write(
-        replay_events, context.settings, context.registry, [path.id], body.handlers, context.clock.now()
+        recorded,
+        audit.single(event=path.id, handlers=body.handlers),
+        count_due,
+        replay_events,
+        context.settings,
+        context.registry,
+        [path.id],
+        body.handlers,
+        context.clock.now(),
     )
     if isinstance(outcome.error, NotFound):
         raise event_not_found(path.id)

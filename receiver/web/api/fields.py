@@ -41,6 +41,16 @@ def _digits(value: Any) -> Any:
     return value
 
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,12})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def only_rfc3339(value: Any) -> Any:
+    """A time is a date-time of RFC 3339; pydantic alone would also accept a number of seconds."""
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time such as 2026-11-26T08:00:00Z")
+    return value
+
+
 def _integer(value: Any) -> Any:
     """JSON has one type of number: 24000.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -58,6 +68,7 @@ ErrorWord = Annotated[str, StringConstraints(max_length=64)]
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
+ChangeId = Annotated[str, StringConstraints(pattern=r"^chg_[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-f]{32}$")]
 Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 """The position after an item: its id in a shorter form. Every text of this form is valid."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import Connection
 
+from receiver.engine.audit import Auditor
 from receiver.engine.filters import UnknownName, check_filter, no_such_source
 from receiver.engine.jobs.commands import NotWatchable
 from receiver.engine.jobs.service import NoApiAccess
@@ -81,14 +82,14 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         raise ProblemError(404, what, reason=error.reason, errors=errors) from None
 
 
-async def watch_job(context: ApiContext, body: WatchRequest) -> ApiResponse:
+async def watch_job(context: ApiContext, audit: Auditor, body: WatchRequest) -> ApiResponse:
     """Watch a job that was submitted elsewhere: its end becomes an event, by webhook or by polling.
 
     A job that is already watched does not change; one that was cancelled or has expired is watched again.
     """
     require_source(context, body.source)
     try:
-        row, new = await context.watch(body.source, body.job_id)
+        row, new = await context.watch(audit.single(source=body.source, job_id=body.job_id), body.source, body.job_id)
     except (NoApiAccess, NotWatchable) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     return ApiResponse(201 if new else 200, redacted_job(context, row), location_header(context, row))
@@ -116,10 +117,10 @@ async def get_job(context: ApiContext, path: JobPath) -> ApiResponse:
     return ApiResponse(200, redacted_job(context, await _find_job(context, path.id)))
 
 
-async def cancel_job(context: ApiContext, path: JobPath) -> ApiResponse:
+async def cancel_job(context: ApiContext, audit: Auditor, path: JobPath) -> ApiResponse:
     """Stop watching it, or do not submit it. The provider continues it. It stays in the list, as `cancelled`."""
     try:
-        cancelled = await context.cancel(path.id)
+        cancelled = await context.cancel(audit.single(job=path.id), path.id)
     except Conflict as error:
         row = await _find_job(context, path.id)
         extensions = {"job": redacted_job(context, row).model_dump(mode="json")}

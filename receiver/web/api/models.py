@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
+from receiver.model.audit import AuditState, Via
 from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
 from receiver.store.run_errors import ErrorGroups
 from receiver.store.states import JobState, RunState
-from receiver.web.api.fields import EventId, JobId, ResponseModel, cursor_after, optional_utc
+from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after, optional_utc
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
@@ -208,6 +209,28 @@ class JobPage(ResponseModel):
     next: _Next
 
 
+class Change(ResponseModel):
+    """A change by an operator, as the audit log has it."""
+
+    id: ChangeId
+    at: Annotated[datetime, Field(description="When it began.")]
+    actor: Annotated[str, Field(description="A token's id; `local` without tokens; `user@host` of a command.")]
+    via: Via
+    operation: Annotated[str, Field(description="Its name in the API, or that of a command.")]
+    filter: Annotated[dict[str, JsonValue], Field(description="What it was to change; without secrets.")]
+    changed: Annotated[int, Field(description="How many events, runs or jobs: exactly those that are committed.")]
+    state: Annotated[AuditState, Field(description="`unfinished`: in progress, or its process was killed.")]
+    updated_at: Annotated[datetime, Field(description="When it last changed something, or ended.")]
+    detail: str | None
+
+
+class ChangePage(ResponseModel):
+    """Changes, the newest first."""
+
+    items: list[Change]
+    next: _Next
+
+
 class Voice(ResponseModel):
     """A voice that a service offers."""
 
@@ -253,6 +276,11 @@ def job_of(row: Any, request: Any) -> Job:
         error=row["error"],
         request=request,
     )
+
+
+def change_of(row: Any) -> Change:
+    """A row of `store.audit.list_entries`."""
+    return Change(**{**row, "at": utc(row["at"]), "updated_at": utc(row["updated_at"])})
 
 
 def run_errors_of(found: ErrorGroups, redact: Redactor) -> RunErrors:

@@ -1,7 +1,8 @@
 """The declaration of an operation of the API, from which its route, its validation and its documentation are made.
 
 An operation is an async function with a description. Its parameters `path`, `query`, `headers` and `body` are pydantic
-models of the request's parts; `context` and `scope` are passed as they are.
+models of the request's parts; `context` and `scope` are passed as they are. An operation that changes something must
+also take `audit`, an `Auditor`, and record in the transaction of the change what it changes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import get_type_hints
 
 from pydantic import BaseModel
 from starlette.types import ASGIApp
+
+from receiver.model.audit import AuditOperation
 
 INPUTS = ("path", "query", "headers", "body")
 SAFE = ("GET", "HEAD")
@@ -69,6 +72,12 @@ class Operation:
     responses: Mapping[int, ResponseSpec]
     own_problems: Mapping[int, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.changes:
+            AuditOperation(self.name)
+            if "audit" not in self.run.__annotations__:
+                raise TypeError(f"{self.name} changes something, and does not take `audit` to record it.")
+
     @property
     def name(self) -> str:
         """The OpenAPI `operationId`: the function's name."""
@@ -76,7 +85,7 @@ class Operation:
 
     @property
     def changes(self) -> bool:
-        """Whether it changes something: then it is for operators alone."""
+        """Whether it changes something: then it is for operators alone, and recorded in the audit log."""
         return self.method not in SAFE
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from receiver.web.api.audio import get_audio
+from receiver.web.api.changes import list_changes
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
-from receiver.web.api.models import EventDetail, EventPage, Job, JobPage, Replayed, RunErrors, VoiceList
+from receiver.web.api.models import ChangePage, EventDetail, EventPage, Job, JobPage, Replayed, RunErrors, VoiceList
 from receiver.web.api.operations import Operation, ResponseSpec
 from receiver.web.api.runs import list_run_errors
 from receiver.web.api.speech import speak
@@ -129,6 +130,14 @@ ROUTES = (
         "runs",
         {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
         {404: "There is no such source, event type or handler; the detail names the nearest."},
+    ),
+    Operation(
+        "GET",
+        "/v1/changes",
+        list_changes,
+        "List changes",
+        "changes",
+        {200: ResponseSpec("A page of changes.", ChangePage)},
     ),
     Operation(
         "GET",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, StringConstraints
 
+from receiver.engine.audit import Auditor
+from receiver.engine.jobs.commands import describe_speech
 from receiver.engine.jobs.service import NoApiAccess
 from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
@@ -55,7 +57,7 @@ class SpeechHeaders(RequestModel):
     ] = None
 
 
-async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest) -> ApiResponse:
+async def speak(context: ApiContext, audit: Auditor, headers: SpeechHeaders, body: SpeechRequest) -> ApiResponse:
     """Submit speech to a service. The job is stored before the request is sent, and survives a crash.
 
     The response waits a few seconds for the service's. If the service refuses, or if it is unknown whether it accepted
@@ -65,7 +67,8 @@ async def speak(context: ApiContext, headers: SpeechHeaders, body: SpeechRequest
     require_source(context, body.source)
     speech = Speech(**body.model_dump(exclude={"source"}))
     try:
-        row, new = await context.submit(body.source, speech, headers.key)
+        recorder = audit.single(**describe_speech(body.source, speech))
+        row, new = await context.submit(recorder, body.source, speech, headers.key)
     except (NoApiAccess, ClientKeyReused, Invalid) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)

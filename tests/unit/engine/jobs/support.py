@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.jobs.commands import new_job, watch_job
+from receiver.engine.jobs.commands import new_job, submit_job, watch_job
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.source import JobSource
 from receiver.engine.throttle import Throttle
@@ -29,13 +29,13 @@ from receiver.providers import PROVIDERS
 from receiver.providers.protocols import WebhookProvider
 from receiver.providers.types import Account, Speech
 from receiver.store.database import Database
-from receiver.store.jobs import enqueue
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
 from tests.clocks import AgreedClock
 from tests.integration.engine_support import NOW, Signal
 from tests.integration.outbound_support import ReceivedRequest, Say, Server, serving
+from tests.recording import recorder
 from tests.stores import Store, open_store, query
 
 KEY = "an-api-key-0123456789"
@@ -246,7 +246,7 @@ class Polling:
         with self.writing() as database:
             speech = Speech(text=text, voice="alloy")
             job = new_job(self.sources[source], speech, client_key, self.clock.now(), self.rng)
-            row, _ = database.transact(enqueue, job)
+            row, _ = database.transact(submit_job, recorder(), job)
         return str(row["id"])
 
     @contextmanager

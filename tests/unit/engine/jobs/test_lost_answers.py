@@ -18,6 +18,7 @@ from tests.integration.engine_support import metric
 from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.postgresql_server import PostgresqlServer
+from tests.recording import recorder
 from tests.stores import postgresql_address, query
 from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling, polling
 from tests.unit.engine.jobs.test_submitting import KEYED, KEYLESS, error, loop_of, row, taken_on
@@ -115,6 +116,7 @@ async def test_a_job_that_a_client_creates_is_one_job(up: Polling, proxy: Proxy)
     database = up.databases[0]
     service = JobService(database, up.sources, lambda name: None, str, clock=up.clock, rng=up.rng)
     proxy.lose_commit_of(b"uncommon text")
-    created, new = await service.submit("miragic", Speech(text="uncommon text", voice="alloy"))
+    created, new = await service.submit(recorder(), "miragic", Speech(text="uncommon text", voice="alloy"))
     assert new
     assert [job["id"] for job in query(up.store, "SELECT id FROM jobs")] == [created["id"]]
+    assert [entry["changed"] for entry in query(up.store, "SELECT changed FROM audit_entries")] == [1]

@@ -1,0 +1,192 @@
+"""The audit log over the private API: every changing operation is in it, with who, what and how many."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import Settings
+from receiver.model.audit import LOCAL, AuditOperation
+from receiver.simulator import Simulator
+from receiver.web.api.context import ApiContext
+from receiver.web.api.operations import ApiResponse, Operation
+from receiver.web.api.routes import ROUTES
+from tests.integration.api_support import BEARER, TOKEN, Api, api, problem
+from tests.integration.intake_support import configured, logged
+from tests.stores import Store, address_of
+
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
+
+CHANGING = [operation for operation in ROUTES if operation.changes]
+TEXT = "Hello world, this is confidential"
+SPEECH = {"source": "aitts", "text": TEXT, "voice": "alloy"}
+VIEWER = {"Authorization": "Bearer token-of-a-viewer-0123456789"}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator(job_seconds=None) as sim:
+        yield sim
+
+
+@pytest.fixture
+def settings(tmp_path: Path, store: Store, sim: Simulator) -> Settings:
+    source = {
+        "provider": "aitts",
+        "base_url": sim.base_urls["aitts"],
+        "api_key": sim.api_keys["aitts"],
+        "allow_private_addresses": True,
+        "signing_secrets": [sim.signing_secret],
+    }
+    tokens = [{"id": "app", "token": TOKEN}, {"token": VIEWER["Authorization"][7:], "role": "viewer"}]
+    where = {"sources": {"aitts": source}, "store": {"url": address_of(store)}, "handlers": {"log": {}}}
+    return configured(tmp_path, **where, api={"tokens": tokens})
+
+
+async def changes(client: Api, query: str = "") -> list[dict[str, Any]]:
+    """The items of one page."""
+    items: list[dict[str, Any]] = (await client.json(f"/v1/changes{query}"))["items"]
+    return items
+
+
+async def speak(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    return "/v1/speech", SPEECH, {"source": "aitts", "voice": "alloy", "characters": len(TEXT)}
+
+
+async def watch_job(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    body = {"source": "aitts", "job_id": "elsewhere"}
+    return "/v1/jobs", body, body
+
+
+async def cancel_job(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    id = (await client.post("/v1/jobs", {"source": "aitts", "job_id": "elsewhere"})).json()["id"]
+    return f"/v1/jobs/{id}", None, {"job": id}
+
+
+async def replay(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    (id,) = await client.add(1)
+    return f"/v1/events/{id}/replay", {"handlers": ["log"]}, {"event": id, "handlers": ["log"]}
+
+
+REQUESTS: dict[str, Callable[[Api], Any]] = {
+    "speak": speak,
+    "watch_job": watch_job,
+    "cancel_job": cancel_job,
+    "replay": replay,
+}
+"""For each changing operation a request that changes one thing: its path, its body, and the filter of its entry."""
+
+
+@pytest.mark.parametrize("operation", CHANGING, ids=lambda operation: operation.name)
+async def test_every_changing_operation_is_in_the_audit_log(settings: Settings, operation: Operation) -> None:
+    async with api(settings, **BEARER) as client:
+        path, body, filter = await REQUESTS[operation.name](client)
+        before = await changes(client)
+        content = {} if body is None else {"json": body}
+        answer = await client.client.request(operation.method, path, **content)
+        assert answer.is_success, answer.text
+        entry, *rest = await changes(client)
+        assert rest == before
+        assert (entry["operation"], entry["actor"], entry["via"]) == (operation.name, "app", "api")
+        assert (entry["filter"], entry["changed"], entry["state"]) == (filter, 1, "completed")
+        assert entry["detail"] == (answer.json()["id"] if operation.name == "speak" else None)
+        assert TEXT not in (await client.get("/v1/changes")).text
+
+
+async def test_what_changes_nothing_leaves_no_entry(settings: Settings) -> None:
+    async with api(settings, **BEARER) as client:
+        (id,) = await client.add(1, handlers=("log",), source="gone")
+        key = {"idempotency_key": "mine"}
+        first = (await client.post("/v1/speech", SPEECH, **key)).json()
+        assert (await client.post("/v1/speech", SPEECH, **key)).json()["id"] == first["id"]
+        assert problem(await client.post("/v1/speech", SPEECH | {"voice": "echo"}, **key))[0] == 422
+        watched = (await client.post("/v1/jobs", {"source": "aitts", "job_id": "elsewhere"})).json()["id"]
+        assert (await client.post("/v1/jobs", {"source": "aitts", "job_id": "elsewhere"})).status_code == 200
+        assert (await client.client.delete(f"/v1/jobs/{watched}")).status_code == 200
+        assert problem(await client.client.delete(f"/v1/jobs/{watched}")) == (409, "too_late")
+        assert problem(await client.client.delete(f"/v1/jobs/job_{1:032x}"))[0] == 404
+        assert problem(await client.post(f"/v1/events/{id[:-1]}9/replay"))[0] == 404
+        assert problem(await client.post(f"/v1/events/{id}/replay", {"handlers": ["nobody"]}))[0] == 409
+        assert [entry["operation"] for entry in await changes(client)] == ["cancel_job", "watch_job", "speak"]
+
+
+async def test_what_a_viewer_may_not_do_is_in_the_log_and_not_in_the_audit_log(settings: Settings) -> None:
+    with logged() as lines:
+        async with api(settings) as client:
+            answer = await client.post("/v1/speech", SPEECH, **VIEWER)
+            assert problem(answer) == (403, "read_only_token")
+            assert 'role = "operator"' in answer.json()["detail"]
+            assert (await client.get("/v1/changes", **VIEWER)).json() == {"items": [], "next": None}
+            assert client.up.rows("jobs") == []
+        (line,) = lines.of("api.refused")
+        assert (line["outcome"], line["operation"]) == ("read_only_token", "speak")
+        assert line["token"].startswith("token-")
+
+
+async def test_without_tokens_the_actor_is_whoever_uses_this_machine(settings: Settings) -> None:
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"tokens": ()})})
+    async with api(settings) as client:
+        await client.post("/v1/jobs", {"source": "aitts", "job_id": "elsewhere"})
+        assert [entry["actor"] for entry in await changes(client)] == [LOCAL]
+
+
+async def test_an_entry_has_no_secret(settings: Settings, sim: Simulator) -> None:
+    key = sim.api_keys["aitts"]
+    async with api(settings, **BEARER) as client:
+        for id in (f"by-mistake-{key}", "https://example.com/a?token=abc", "x" * 256):
+            assert (await client.post("/v1/jobs", {"source": "aitts", "job_id": id})).status_code == 201
+        long, address, secret = (entry["filter"]["job_id"] for entry in await changes(client))
+        assert secret == "by-mistake-[redacted]"
+        assert address == "https://example.com/a?[redacted]"
+        assert (len(long), long[-1]) == (200, "…")
+
+
+async def test_pages_and_filters(settings: Settings) -> None:
+    async with api(settings, **BEARER) as client:
+        for number in range(5):
+            await client.post("/v1/jobs", {"source": "aitts", "job_id": f"job-{number}"})
+        await client.post("/v1/speech", SPEECH)
+        every = await changes(client)
+        assert [entry["operation"] for entry in every] == ["speak", *["watch_job"] * 5]
+        found, cursor = [], ""
+        while True:
+            page = await client.json(f"/v1/changes?operation=watch_job&limit=2{cursor}")
+            found += page["items"]
+            if page["next"] is None:
+                break
+            cursor = f"&cursor={page['next']}"
+        assert found == every[1:]
+        since = every[3]["at"]
+        assert await changes(client, f"?since={since}&actor=app") == every[:4]
+        assert await changes(client, f"?until={since}") == every[4:]
+        assert await changes(client, "?actor=nobody") == []
+
+
+@pytest.mark.parametrize("query", ["operation=nothing", "since=1700000000", "until=yesterday", "actor=", "filter=x"])
+async def test_a_filter_that_means_nothing_is_refused(settings: Settings, query: str) -> None:
+    async with api(settings, **BEARER) as client:
+        answer = await client.get(f"/v1/changes?{query}")
+        assert problem(answer) == (400, "invalid_request")
+        assert [error["where"] for error in answer.json()["errors"]] == [f"query.{query.partition('=')[0]}"]
+
+
+async def forget(context: ApiContext) -> ApiResponse:
+    """An operation that would change something, and record nothing."""
+    raise NotImplementedError
+
+
+async def unnamed(context: ApiContext, audit: Any) -> ApiResponse:
+    """An operation whose name the audit log does not know."""
+    raise NotImplementedError
+
+
+def test_an_operation_that_records_nothing_cannot_be_declared() -> None:
+    forget.__name__ = AuditOperation.REPLAY.value
+    with pytest.raises(TypeError, match="does not take `audit`"):
+        Operation("POST", "/v1/x", forget, "X", "x", {})
+    with pytest.raises(ValueError, match="unnamed"):
+        Operation("POST", "/v1/x", unnamed, "X", "x", {})
+    Operation("GET", "/v1/x", unnamed, "X", "x", {})

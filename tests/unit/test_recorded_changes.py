@@ -1,0 +1,45 @@
+"""Whatever an operator changes is recorded: no command and no operation of the API writes to the store otherwise."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import receiver
+
+ROOT = Path(receiver.__file__).parent
+OF_OPERATORS = ("cli", "speech", "web/api")
+WRITING = {"transact", "write", "write_again", "batch", "batch_and_wait"}
+RECORDED = {"recorded", "submit_job", "recorder.finish"}
+"""Functions that take a `ChangeRecorder`, or are of one."""
+NO_CHANGE = {
+    "speech/client.py: write(jobs.poll_now)",  # a part of the submit: its first poll comes earlier
+}
+
+
+def writes(path: Path) -> Iterator[str]:
+    """What a module writes, by method and function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Attribute(value=of, attr=method), args=[first, *_]) if method in WRITING:
+                if ast.unparse(of).rpartition(".")[2].lstrip("_") == "database":
+                    yield f"{method}({ast.unparse(first)})"
+
+
+def test_batches_of_commands_are_written_in_one_place() -> None:
+    """Which requires a recorder."""
+    makers = [path.name for path in sorted((ROOT / "cli").rglob("*.py")) if "BatchWriter(" in path.read_text()]
+    assert makers == ["bulk_changes.py"]
+
+
+def test_operators_change_nothing_without_a_recorder() -> None:
+    found = {
+        f"{path.relative_to(ROOT).as_posix()}: {write}"
+        for folder in OF_OPERATORS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for write in writes(path)
+    }
+    assert len(found) > 4, "the search finds what it is for"
+    unrecorded = {line for line in found if line.partition("(")[2].rstrip(")") not in RECORDED}
+    assert unrecorded == NO_CHANGE
