@@ -168,7 +168,7 @@ FLOW = {
     ("provider", "intake"): ("web/intake.py", "read_body("),
     ("intake", "parse"): ("web/intake.py", "provider.parse_delivery("),
     ("parse", "writer"): ("web/intake.py", "context.accept("),
-    ("client", "jobs"): ("engine/jobs/service.py", "jobs.enqueue"),
+    ("client", "jobs"): ("engine/jobs/service.py", "submit_job"),
     ("watch", "jobs"): ("engine/jobs/service.py", "watch_job"),
     ("jobs", "loop"): ("engine/jobs/loop.py", "job_leases.claim("),
     ("loop", "provider"): ("engine/throttle.py", "outbound.api import call_api"),

@@ -10,7 +10,7 @@ import receiver
 
 ROOT = Path(receiver.__file__).parent
 OF_OPERATORS = ("cli", "speech", "web/api")
-WRITING = {"transact", "write", "write_again", "batch", "batch_and_wait"}
+WRITING = {"transact", "transact_again", "write", "write_again", "batch", "batch_and_wait"}
 RECORDED = {"recorded", "submit_job", "recorder.finish"}
 """Functions that take a `ChangeRecorder`, or are of one."""
 NO_CHANGE = {
