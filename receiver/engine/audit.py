@@ -81,7 +81,7 @@ class Auditor:
         return self._recorder(AuditState.UNFINISHED, filter)
 
     def _recorder(self, state: AuditState, filter: dict[str, Any]) -> ChangeRecorder:
-        now = self.clock.now()
+        now = round(self.clock.now(), 6)  # so that the time that a list shows, finds the entry again
         entry = AuditEntry(
             id=new_change_id(now, self.rng.getrandbits(74)),
             at=now,

@@ -60,6 +60,12 @@ def counted(address: str, what: str) -> int:
     return int(query(address, f"SELECT count(*) AS n FROM {what}")[0]["n"])
 
 
+def recorded(address: str) -> list[tuple[str, str, int]]:
+    """What the audit log has, in order: operation, state, how many."""
+    rows = query(address, "SELECT operation, state, changed FROM audit_entries ORDER BY id")
+    return [(row["operation"], row["state"], row["changed"]) for row in rows]
+
+
 @contextmanager
 def held(address: str, *statements: str) -> Iterator[None]:
     """Another session's transaction, in whose way a command comes; it is rolled back."""
@@ -104,13 +110,18 @@ def test_an_upgrade_a_replay_and_a_prune_that_are_killed_are_completed_by_the_ne
         kill_when_blocked(site, address, "runs", "replay", "--state", "dead", "--yes")
     left = counted(address, dead)
     assert 0 < left < EVENTS - OPEN
+    assert recorded(address) == [("replay_runs", "unfinished", EVENTS - OPEN - left)]
     done = site.command("runs", "replay", "--state", "dead", "--yes")
     assert (done.returncode, counted(address, dead)) == (0, 0), done.stderr
     assert counted(address, "runs WHERE state = 'pending'") == EVENTS
+    assert recorded(address)[1:] == [("replay_runs", "completed", left)]
 
     execute(address, "UPDATE runs SET state = 'succeeded' WHERE event_id >= :first", first=f"evt_{OPEN:032x}")
     with held(address, f"SELECT 1 FROM events WHERE id = '{MIDDLE}' FOR UPDATE"):
         kill_when_blocked(site, address, "prune", "--yes")
-    assert OPEN < counted(address, "events") < EVENTS
+    left = counted(address, "events")
+    assert OPEN < left < EVENTS
+    assert recorded(address)[2:] == [("prune", "unfinished", EVENTS - left)]
     done = site.command("prune", "--yes")
     assert (done.returncode, counted(address, "events"), counted(address, "runs")) == (0, OPEN, OPEN), done.stderr
+    assert recorded(address)[3:] == [("prune", "completed", left - OPEN)]

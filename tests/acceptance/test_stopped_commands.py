@@ -43,6 +43,12 @@ def due(site: Site) -> list[str]:
     return [row["event_id"] for row in site.rows("SELECT event_id FROM runs ORDER BY event_id")]
 
 
+def recorded(site: Site) -> list[tuple[str, int]]:
+    """What the audit log has, in order: state, how many."""
+    rows = site.rows("SELECT state, changed FROM audit_entries ORDER BY id")
+    return [(row["state"], row["changed"]) for row in rows]
+
+
 def begun(site: Site, *more: str) -> subprocess.Popen[str]:
     """A replay that has done something."""
     before = len(due(site))
@@ -71,6 +77,7 @@ def test_a_replay_that_is_stopped_or_killed_has_done_what_it_printed(filled: Sit
         f"To continue, repeat it with --after {after_stop[-1]}.\n"
     )
 
+    assert recorded(filled) == [("stopped", len(after_stop))]
     killed = begun(filled, "--after", after_stop[-1])
     killed.kill()
     out, _ = killed.communicate(timeout=PATIENCE)
@@ -79,8 +86,10 @@ def test_a_replay_that_is_stopped_or_killed_has_done_what_it_printed(filled: Sit
     assert printed == after_kill[len(after_stop) :][: len(printed)], "nothing is printed before it is committed"
     assert len(after_kill) < EVENTS
     require_sound(filled.store)
+    assert recorded(filled)[1:] == [("unfinished", len(after_kill) - len(after_stop))]
 
     done = filled.command("events", "replay", "--source", "aitts", "--after", after_kill[-1], "--yes")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith(f"Runs due: {EVENTS - len(after_kill):,};")
     assert len(due(filled)) == EVENTS
+    assert recorded(filled)[2:] == [("completed", EVENTS - len(after_kill))]

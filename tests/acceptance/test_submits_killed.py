@@ -184,6 +184,9 @@ def check(site: Site, sim: Simulator, application: Application, accepted: dict[s
     rows = submitted_jobs(site)
     assert {text: row["source"] for text, row in rows.items()} == accepted
     assert len(site.rows("SELECT id FROM jobs")) == len(accepted)
+    recorded = site.rows("SELECT detail, changed FROM audit_entries WHERE operation = 'speak'")
+    assert {entry["detail"] for entry in recorded} == {row["id"] for row in rows.values()}
+    assert [entry["changed"] for entry in recorded] == [1] * len(rows), "each job is recorded once, with its store"
     assert {text: said.get("id", said.get("job", {}).get("id")) for text, (_, said) in application.answers.items()} == {
         text: row["id"] for text, row in rows.items()
     }

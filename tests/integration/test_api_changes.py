@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from receiver import Settings
+from receiver.cli.commands import build
 from receiver.model.audit import LOCAL, AuditOperation
 from receiver.simulator import Simulator
 from receiver.web.api.context import ApiContext
@@ -94,6 +97,19 @@ async def test_every_changing_operation_is_in_the_audit_log(settings: Settings, 
         assert (entry["filter"], entry["changed"], entry["state"]) == (filter, 1, "completed")
         assert entry["detail"] == (answer.json()["id"] if operation.name == "speak" else None)
         assert TEXT not in (await client.get("/v1/changes")).text
+
+
+async def test_the_command_lists_what_the_api_does(settings: Settings, store: Store) -> None:
+    async with api(settings, **BEARER) as client:
+        for make in (speak, watch_job, replay):
+            path, body, _ = await make(client)
+            assert (await client.post(path, body)).is_success
+        shown = await changes(client)
+    source = '[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n'
+    (settings.base / "receiver.toml").write_text(f'{source}[store]\nurl = "{address_of(store)}"\n')
+    command = ["changes", "list", "--json", "--config", str(settings.base / "receiver.toml")]
+    done = CliRunner().invoke(build(), command)
+    assert json.loads(done.stdout) == shown
 
 
 async def test_what_changes_nothing_leaves_no_entry(settings: Settings) -> None:

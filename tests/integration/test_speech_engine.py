@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,10 @@ from receiver.speech.preflight import Preflight
 from receiver.speech.progress import BatchStats
 from receiver.speech.report import LineResult
 from receiver.speech.task import SpeechTask, run_task
+from tests.integration.api_support import path_of
 from tests.integration.intake_support import configured, logged
 from tests.patience import PATIENCE
+from tests.stores import query
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +92,11 @@ async def run(settings: Settings, options: BatchOptions) -> tuple[Preflight, Bat
             await client.stop()
 
 
+def entries(settings: Settings) -> list[dict[str, Any]]:
+    """The audit log."""
+    return query(path_of(settings), "SELECT * FROM audit_entries ORDER BY id")
+
+
 async def test_a_batch_returns_its_counts_is_resumed_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +110,11 @@ async def test_a_batch_returns_its_counts_is_resumed_and_prints_nothing(
         assert (found.total, found.done) == (3, 2)
         assert (stats.done, progress.lines) == (3, [(4, True)])
     assert len(list((tmp_path / "out").glob("000?.*"))) == 3
+    first, second = entries(settings)
+    assert (first["operation"], first["state"], first["changed"]) == ("speak", "completed", 2)
+    assert (second["state"], second["changed"], second["via"]) == ("completed", 1, "cli")
+    assert first["filter"].keys() == {"source", "batch", "lines"}
+    assert first["filter"]["batch"] == second["filter"]["batch"]
     assert capfd.readouterr().out == ""
 
 
@@ -123,7 +136,8 @@ async def test_a_task_returns_its_result_and_streams_where_it_is_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with Simulator(job_seconds=0.0) as sim:
-        client = SpeechClient(settings_for(tmp_path, sim), "aitts")
+        settings = settings_for(tmp_path, sim)
+        client = SpeechClient(settings, "aitts")
         stream, progress = io.BytesIO(), Recorded()
         await client.start()
         try:
@@ -132,6 +146,9 @@ async def test_a_task_returns_its_result_and_streams_where_it_is_told(
         finally:
             await client.stop()
     assert result.error is None
+    [entry] = entries(settings)
+    assert (entry["detail"], entry["changed"], entry["state"]) == (result.row["id"], 1, "completed")
+    assert entry["filter"] == {"source": "aitts", "voice": "alloy", "characters": 6}
     assert len(stream.getvalue()) == result.files[0].bytes
     assert progress.states[0] == "submitting"
     assert progress.states[-1] == "saved"
