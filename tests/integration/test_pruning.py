@@ -69,7 +69,7 @@ class Transactions:
         self._now: dict[str, int] = {}
 
     def note(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if re.match(r"DELETE FROM (events|jobs)\b", statement):
+        if re.match(r"DELETE FROM (events|jobs|audit_entries)\b", statement):
             self._now["DELETE"] = self._now.get("DELETE", 0) + cursor.rowcount
 
     def commit(self, connection: Any) -> None:

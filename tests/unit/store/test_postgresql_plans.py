@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from receiver.store import event_pages, feed, inbox, jobs
+from receiver.store import audit, event_pages, feed, inbox, jobs
 from receiver.store.database import Database
 from tests.unit.store.conftest import NOW, MakeDelivery
-from tests.unit.store.test_no_scans import NAMED, PUBLIC, REQUEST, _all_steps, _calls, claims
+from tests.unit.store.test_no_scans import ENTRY, NAMED, PUBLIC, REQUEST, _all_steps, _calls, claims
 
 pytestmark = pytest.mark.postgresql
 
@@ -42,12 +42,16 @@ _FILL = """
     SELECT event_id, handler, 1, 1, 1, 'succeeded' FROM runs WHERE due_at = 1;
     INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, ended_at, event_id)
     SELECT 'old_' || n, {source}, 'k' || n, 'completed', 1, 1, 1, n, 'evt_' || lpad((n + 1000)::text, 32, '0')
+    FROM generate_series(1, {rows}) n;
+    INSERT INTO audit_entries (id, at, actor, via, operation, changed, state, updated_at, filter)
+    SELECT 'chg_' || lpad(n::text, 32, '0'), 1, CASE WHEN {source} = 'aitts' THEN 'app' ELSE 'other' END, 'api',
+        CASE WHEN {source} = 'aitts' THEN 'replay' ELSE 'speak' END, 1, 'completed', 1, '{}'
     FROM generate_series(1, {rows}) n
 """
 _READ = text("""
     SELECT relname, seq_scan, seq_tup_read + (
         SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid))::int FROM pg_index WHERE indrelid = relid
-    ) FROM pg_stat_xact_user_tables WHERE relname IN ('events', 'runs', 'jobs', 'attempts')
+    ) FROM pg_stat_xact_user_tables WHERE relname IN ('events', 'runs', 'jobs', 'attempts', 'audit_entries')
 """)
 
 
@@ -90,6 +94,7 @@ def grown(database: Database, delivery: MakeDelivery, request: pytest.FixtureReq
         inbox.accept(connection, [first, second, delivery("third", quarantined=True)])
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
         claims.claim(connection, REQUEST)
+        audit.add(connection, ENTRY, 1, NOW)
 
     database.transact(add)
     steps = (analyse, partial(database.transact, fill))
