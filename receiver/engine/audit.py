@@ -72,7 +72,7 @@ class Auditor:
         """Of a change in one transaction.
 
         Args:
-            filter: what it is about, as JSON values; what is None or empty is left out.
+            filter: what it is about, as JSON values; what is None or an empty list is left out.
         """
         return self._recorder(AuditState.COMPLETED, filter)
 

@@ -75,8 +75,8 @@ class AuditEntry:
 
 
 def bounded_filter(filter: Mapping[str, Any], redact: Redactor) -> dict[str, Any]:
-    """The filter without secrets, without what is None or empty, and with bounded texts and lists."""
-    return {name: _bounded(value, redact) for name, value in filter.items() if value not in (None, "", [], ())}
+    """The filter without secrets, None and empty lists, and with bounded texts and lists."""
+    return {name: _bounded(value, redact) for name, value in filter.items() if value is not None and value != []}
 
 
 def _bounded(value: Any, redact: Redactor) -> Any:

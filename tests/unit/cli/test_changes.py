@@ -27,9 +27,9 @@ pytestmark = pytest.mark.sqlite
 
 UNRECORDED = {
     "init", "check", "serve", "demo", "simulate", "send", "sign", "verify", "forward-test", "voices", "events list",
-    "events show", "runs list", "jobs list", "jobs show", "changes list", "processes list", "handlers list",
-    "handlers match", "listen", "sources list", "sources test", "webhook register", "webhook rotate", "webhook test",
-    "db upgrade", "db copy",
+    "events show", "runs list", "runs errors", "jobs list", "jobs show", "changes list", "processes list",
+    "handlers list", "handlers match", "listen", "sources list", "sources test", "webhook register", "webhook rotate",
+    "webhook test", "db upgrade", "db copy",
 }  # fmt: skip
 """Commands that change nothing in the store that an operator would look for: they read, or work on the provider's
 account, on a file, or on the store as a whole."""
@@ -70,7 +70,10 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
         {"operation": "release", "changed": 10,
          "filter": {"source": "aitts", "state": "quarantined", "since": "1970-01-01 00:00:00Z"}},
     ),
-    "runs replay": ("--state dead --yes", {"operation": "replay_runs", "changed": 25, "filter": {"state": "dead"}}),
+    "runs replay": (
+        "--state dead --reason= --yes",
+        {"operation": "replay_runs", "changed": 25, "filter": {"state": "dead", "reason": ""}},
+    ),
     "runs cancel": ("--handler log --yes", {"operation": "cancel_runs", "changed": 25, "filter": {"handler": "log"}}),
     "jobs watch": (
         "--source aitts new",
