@@ -25,7 +25,7 @@ from receiver.engine.shared_audio import SharedAudio
 from receiver.engine.storage_pause import StoragePause
 from receiver.engine.voices import VoiceService
 from receiver.engine.watchdog import LoopWatchdog
-from receiver.errors import ListingTimeout
+from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.metrics import Metrics
 from receiver.model.role import Role
 from receiver.outbound.audio import AudioFetcher
@@ -33,6 +33,7 @@ from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store import views
 from receiver.store.database import Database
+from receiver.store.metadata_index import declare_keys
 from receiver.store.migrate import migrate
 from receiver.store.schema import HEAD
 from receiver.web.api.feed import Feed
@@ -113,6 +114,7 @@ class Receiver:
             self.watchdog.start()
             await self.shared_audio.announce()
         await self.membership.join()
+        await self._declare_metadata_keys()
         if self.role.works:
             await self._start_work()
         self.readiness.state = READY
@@ -133,6 +135,18 @@ class Receiver:
         self.maintenance.start()
         self.pause.wake()
         await self._warn_about_inactive_handlers()
+
+    async def _declare_metadata_keys(self) -> None:
+        keys, since = self.settings.search.metadata, self.membership.started_at
+        try:
+            missing = await self.database.write(declare_keys, keys, since, since)
+        except StoreUnavailable as error:  # lists by a new key are refused until the next start
+            log.error("search.keys_not_recorded", detail=str(error))
+            return
+        if missing:
+            log.warning(
+                "search.not_indexed", keys=missing, hint="`tts-receiver db index-metadata` indexes what is stored"
+            )
 
     async def _warn_about_inactive_handlers(self) -> None:
         try:

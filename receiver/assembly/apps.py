@@ -55,6 +55,7 @@ def public_app(
         trust=parts.trust,
         clock=parts.clock,
         rng=parts.rng,
+        metadata_keys=settings.search.metadata,
     )
     intakes = {settings.webhook_path(source.name): Intake(source, context) for source in _intake_sources(settings)}
     return PublicApp(

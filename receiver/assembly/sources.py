@@ -20,6 +20,7 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
             source.account,
             source.schedule,
             source.receives_webhooks,
+            settings.search.metadata,
         )
         for name, source in settings.sources.items()
         if isinstance(provider := source.provider, PollingProvider) and source.api_key is not None

@@ -59,7 +59,7 @@ class StatusLine:
 
 def run_in_batches(
     database: Database,
-    recorder: ChangeRecorder,
+    recorder: ChangeRecorder | None,
     count: Callable[[Any], int],
     work: Callable[[BatchWriter], Awaitable[None]],
     progress: BulkProgress,
@@ -70,7 +70,8 @@ def run_in_batches(
     A second signal changes nothing: the batch is committed in any case, and would not be counted.
 
     Args:
-        recorder: of the whole change (`Auditor.bulk`): each batch adds to it in its transaction.
+        recorder: of the whole change (`Auditor.bulk`): each batch adds to it in its transaction. None for one that
+            nobody has to account for.
         count: how much a batch has changed, by what its function returned.
         status: a context to work in, such as `StatusLine.shown`.
 
@@ -83,10 +84,12 @@ def run_in_batches(
     clock = SystemClock()
 
     def record(connection: Connection, result: Any) -> None:
-        recorder.add(connection, count(result))
+        if recorder is not None:
+            recorder.add(connection, count(result))
 
     async def finish(state: AuditState) -> None:
-        await database.write(recorder.finish, state, progress.summary())
+        if recorder is not None:
+            await database.write(recorder.finish, state, progress.summary())
 
     async def run() -> None:
         working = asyncio.ensure_future(work(BatchWriter(database, clock, _PauseFactor(database, clock), record)))

@@ -19,6 +19,7 @@ from receiver.cli.options import (
     Job,
     Json,
     Limit,
+    Metadata,
     Reason,
     Since,
     Source,
@@ -58,6 +59,7 @@ def list_(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     limit: Limit = 50,
     json: Json = False,
 ) -> None:
@@ -65,9 +67,9 @@ def list_(
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
-    filter = event_filter(source, type_, state, job, since, until, error_kind, reason)
+    filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
     with open_session(config) as (settings, database):
-        check_names(settings, database, source, type_)
+        check_names(settings, database, source, type_, filter.metadata)
         rows = database.query_list(views.list_events, filter, limit)
     if json:
         print_json([with_iso_times(row, "received_at") for row in rows])
@@ -119,6 +121,7 @@ def replay(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     after: After = None,
     handler: Annotated[list[str] | None, typer.Option("--handler", help="Only this handler; repeatable.")] = None,
     yes: Yes = False,
@@ -126,7 +129,7 @@ def replay(
     """Run the handlers of events again: the named events, or all that match the filters, oldest first."""
     from receiver.engine.replay import count_due, replay_events
 
-    filter = event_filter(source, type_, state, job, since, until, error_kind, reason)
+    filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
     only = handler or []
 
@@ -153,12 +156,13 @@ def release(
     job: Job = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     yes: Yes = False,
 ) -> None:
     """Take events out of quarantine and dispatch them: the named ones, or all that match the filters."""
     from receiver.engine.replay import count_changed, release_events
 
-    filter = event_filter(source, type_, None, job, since, until)
+    filter = event_filter(source, type_, None, job, since, until, metadata=metadata)
     if filter != event_filter(None, None, None, None, None, None):
         filter = replace(filter, state="quarantined")
 
@@ -247,7 +251,7 @@ def _change_each(
         ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
         described = describe_filter(filter)
         if not named:
-            check_names(settings, database, filter.source, filter.type)
+            check_names(settings, database, filter.source, filter.type, filter.metadata)
             filter = matching.up_to_now(database, filter)
             number = matching.count(matching.event_ids(database, filter))
             echo(f"Matching events: {matching.format_count(number)}.")

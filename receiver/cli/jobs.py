@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config, Json, Limit, Source, check_choice
+from receiver.cli.options import (
+    TIME_FORMS,
+    Config,
+    Json,
+    Limit,
+    Metadata,
+    Source,
+    check_choice,
+    parse_metadata,
+    parse_range,
+)  # fmt: skip
 from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
 from receiver.cli.text_output import echo, print_json
 from receiver.model.audit import AuditOperation
@@ -69,24 +79,34 @@ def list_(
     config: Config = None,
     source: Source = None,
     state: Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(STATES)}.")] = None,
+    job: Annotated[str | None, typer.Option("--job", help="Only this job: its id, or the provider's.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help=f"Created since: {TIME_FORMS}.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help=f"Created before: {TIME_FORMS}.")] = None,
+    metadata: Metadata = None,
     limit: Limit = 50,
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
     from receiver.cli.session import check_names, open_session
-    from receiver.store import jobs
-    from receiver.store.jobs import JobFilter
+    from receiver.store import job_pages
 
-    check_choice(state, STATES, "--state")
+    after, before = parse_range(since, until)
+    filters = job_pages.JobFilter(
+        source=source,
+        states=None if check_choice(state, STATES, "--state") is None else [str(state)],
+        job=job,
+        created_after=after,
+        created_before=before,
+        metadata=parse_metadata(metadata),
+    )
     with open_session(config) as (settings, database):
-        check_names(settings, database, source)
-        filters = JobFilter(source=source, states=[state] if state else None)
-        rows = database.query_list(jobs.list_jobs, filters, limit, jobs.ALL if json else jobs.SUMMARY)
+        check_names(settings, database, source, None, filters.metadata)
+        rows = database.query_list(job_pages.list_jobs, filters, limit, job_pages.ALL if json else job_pages.SUMMARY)
     if json:
         print_json([_to_dict(row) for row in rows])
         return
     print_table(
-        f"Jobs: {len(rows)}",
+        f"Jobs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
         ["id", "source", "provider's id", "state", "progress", "polls", "next", "ended", "error"],
         [
             (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.model.metadata import Pair, parse_pairs
 from receiver.model.role import Role
 from receiver.store.states import EVENT_STATES
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 1_000_000_000
 """More than a store holds, and within the range of SQLite's integers."""
+
+TIME_FORMS = "an age (30m, 2h, 3d) or an ISO time"
 
 Config = Annotated[
     Path | None,
@@ -29,16 +32,36 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 Source = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type, such as job.completed.")]
 Job = Annotated[str | None, typer.Option("--job", help="Only of this job id.")]
-Since = Annotated[str | None, typer.Option("--since", help="Received since: an age (30m, 2h, 3d) or an ISO time.")]
-Until = Annotated[str | None, typer.Option("--until", help="Received before: an age (30m, 2h, 3d) or an ISO time.")]
+Since = Annotated[str | None, typer.Option("--since", help=f"Received since: {TIME_FORMS}.")]
+Until = Annotated[str | None, typer.Option("--until", help=f"Received before: {TIME_FORMS}.")]
 Handler = Annotated[str | None, typer.Option("--handler", help="Only of this handler.")]
 ErrorKind = Annotated[
     str | None, typer.Option("--error-kind", help="Only with an error of this kind, such as rejected or KeyError.")
 ]
 Reason = Annotated[str | None, typer.Option("--reason", help="Only with an error for this reason; '': without one.")]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata",
+        metavar="KEY=VALUE",
+        help="Only with this value in the metadata; repeatable: all must match. search.metadata names the keys.",
+    ),
+]
 After = Annotated[
     str | None,
     typer.Option("--after", help="Only events after this one, by its complete id: to continue after a stop."),
+]
+ErrorText = Annotated[
+    str | None,
+    typer.Option(
+        "--error-text",
+        help="Dead runs whose error has all these words, in any case. Reads up to 10,000 errors, and says where it "
+        "stopped.",
+    ),
+]
+Before = Annotated[
+    str | None,
+    typer.Option("--before", help="Only events before this one, by its complete id: to continue a search."),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
@@ -139,9 +162,22 @@ def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | N
     return found or None
 
 
+def parse_metadata(pairs: list[str] | None) -> tuple[Pair, ...]:
+    """The pairs that `--metadata` options name.
+
+    Raises:
+        typer.BadParameter: one does not have the form, or there are too many.
+    """
+    try:
+        return parse_pairs(pairs or ())
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.", param_hint="--metadata") from None
+
+
 def event_filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, since: str | None, until: str | None,
     error_kind: str | None = None, reason: str | None = None,
+    metadata: list[str] | None = None,
 ) -> Filter:  # fmt: skip
     """The filter that the options of the events commands describe.
 
@@ -160,4 +196,5 @@ def event_filter(
         before=before,
         error_kind=error_kind,
         reason=reason,
+        metadata=parse_metadata(metadata),
     )

@@ -33,6 +33,8 @@ def describe_filter(filter: Filter) -> dict[str, Any]:
         value = getattr(filter, field.name)
         if field.name in _TIMES and value is not None:
             value = utc_text(value)
+        if field.name == "metadata":
+            value = [f"{key}={text}" for key, text in filter.metadata]
         if field.name not in _INTERNAL:
             found[_WORDS.get(field.name, field.name)] = value
     return found

@@ -13,6 +13,7 @@ from receiver.cli.options import (
     ErrorKind,
     Handler,
     Json,
+    Metadata,
     Reason,
     Since,
     Source,
@@ -43,6 +44,7 @@ def errors(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_GROUPS, help="At most this many groups.")] = 20,
     json: Json = False,
 ) -> None:
@@ -51,10 +53,10 @@ def errors(
     from receiver.model.redact import Redactor
     from receiver.store.run_errors import error_groups
 
-    filter = event_filter(source, type_, None, None, since, until, error_kind, reason)
+    filter = event_filter(source, type_, None, None, since, until, error_kind, reason, metadata)
     filter = replace(filter, state=check_choice(state, STATES, "--state"), handler=handler)
     with open_session(config) as (settings, database):
-        check_names(settings, database, source, type_)
+        check_names(settings, database, source, type_, filter.metadata)
         found = database.query_list(error_groups, filter, limit)
         if not found.largest:
             check_handler(settings, handler)

@@ -13,12 +13,15 @@ import typer
 
 from receiver.cli.options import (
     After,
+    Before,
     Config,
     ErrorKind,
+    ErrorText,
     Handler,
     Job,
     Json,
     Limit,
+    Metadata,
     Reason,
     Since,
     Source,
@@ -31,15 +34,17 @@ from receiver.cli.options import (
 )
 from receiver.cli.output import confirm, format_time, print_table, with_iso_times
 from receiver.cli.run_errors import errors
-from receiver.cli.text_output import echo, print_json
+from receiver.cli.text_output import echo, echo_error, print_json
 from receiver.model.audit import AuditOperation
 from receiver.model.crashes import state_with_suspicion
+from receiver.model.ids import time_of_id
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from receiver.engine.batch_writer import BatchWriter
+    from receiver.store.error_search import ErrorMatches
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one handler's work on one event.")
@@ -53,8 +58,9 @@ _Event = Annotated[str | None, typer.Argument(help="The event's id, or a unique 
 def _filter(
     source: str | None, type_: str | None, state: str | None, job: str | None, handler: str | None,
     since: str | None, until: str | None, error_kind: str | None, reason: str | None,
+    metadata: list[str] | None,
 ) -> Filter:  # fmt: skip
-    filter = event_filter(source, type_, None, job, since, until, error_kind, reason)
+    filter = event_filter(source, type_, None, job, since, until, error_kind, reason, metadata)
     return replace(filter, state=check_choice(state, STATES, "--state"), handler=handler)
 
 
@@ -70,24 +76,37 @@ def list_(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
+    error_text: ErrorText = None,
+    before: Before = None,
     limit: Limit = 50,
     json: Json = False,
 ) -> None:
     """List runs, those of the newest events first. Dead letters: --state dead."""
     from receiver.cli.session import check_handler, check_names, open_session
-    from receiver.store import views
+    from receiver.store import error_search, views
 
-    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
+    filter = replace(filter, older_than=check_event_id(before, "--before"))
+    words = _check_words(error_text, state)
     with open_session(config) as (settings, database):
-        check_names(settings, database, source, type_)
-        rows = database.query_list(views.list_runs, filter, limit)
+        check_names(settings, database, source, type_, filter.metadata)
+        found: ErrorMatches | None = None
+        if words:
+            found = database.query_list(error_search.search_runs, filter, words, limit)
+            rows = found.rows
+        else:
+            rows = database.query_list(views.list_runs, filter, limit)
         if not rows:
             check_handler(settings, handler)
     if json:
         print_json([with_iso_times(row, "due_at", "started_at", "finished_at") for row in rows])
+        if found is not None:
+            echo_error(_extent(found))
         return
+    more = f" (the newest {limit}; --limit shows more)" if len(rows) == limit and found is None else ""
     print_table(
-        f"Runs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
+        f"Runs: {len(rows)}{more}",
         [
             "event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error kind", "reason",
             "error",
@@ -101,6 +120,39 @@ def list_(
             for row in rows
         ],
     )  # fmt: skip
+    if found is not None:
+        echo(_extent(found))
+
+
+def _check_words(text: str | None, state: str | None) -> str | None:
+    """The words to search the errors of dead runs for.
+
+    Raises:
+        typer.BadParameter: there are none, they are too long, or the runs are not dead.
+    """
+    from receiver.store.error_search import MAX_CHARACTERS
+
+    if text is None:
+        return None
+    if not text.strip() or len(text) > MAX_CHARACTERS:
+        raise typer.BadParameter(f"give 1 to {MAX_CHARACTERS} characters.", param_hint="--error-text")
+    if state not in (None, RunState.DEAD):
+        raise typer.BadParameter(
+            f"searches the errors of dead runs, not of those that are {state}.", param_hint="--error-text"
+        )
+    return text
+
+
+def _extent(found: ErrorMatches) -> str:
+    """How far a search went, and how to continue it."""
+    if found.stopped_at is None:
+        return f"The errors of all {found.examined:,} matching dead runs were read."
+    at = time_of_id(found.stopped_at)
+    back = "" if at is None else f", back to {format_time(at)}"
+    return (
+        f"The errors of {found.examined:,} dead runs were read{back}. To continue, repeat it with --before "
+        f"{found.stopped_at}."
+    )
 
 
 @app.command()
@@ -116,13 +168,14 @@ def replay(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     after: After = None,
     yes: Yes = False,
 ) -> None:
     """Make finished runs due again, with all their attempts: those of one event, or all that match the filters."""
     from receiver.store import runs
 
-    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
     filter = replace(filter, newer_than=check_event_id(after, "--after"))
     closed = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 
@@ -152,12 +205,13 @@ def cancel(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    metadata: Metadata = None,
     yes: Yes = False,
 ) -> None:
     """Cancel open runs: those of one event, or all that match. A running handler is stopped within a lease."""
     from receiver.store import runs
 
-    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason)
+    filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
 
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."
@@ -238,7 +292,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
             f"one that is {', '.join(others)} or {last} can."
         )
     with open_session(config) as (settings, database):
-        check_names(settings, database, filter.source, filter.type)
+        check_names(settings, database, filter.source, filter.type, filter.metadata)
         if event is not None:
             filter = replace(filter, event_id=find_event_id(database, event))
         described = describe_filter(filter)

@@ -10,9 +10,10 @@ import typer
 
 from receiver.assembly.resources import open_database
 from receiver.clock import SystemClock
-from receiver.engine.filters import check_filter, check_handlers
+from receiver.engine.filters import check_filter, check_handlers, check_metadata
 from receiver.engine.plugins import load_registry
 from receiver.errors import NotFound
+from receiver.model.metadata import Pair
 from receiver.settings import Settings, load
 from receiver.store import jobs, views
 from receiver.store.clocks import compare_with_server
@@ -50,13 +51,22 @@ def clock_difference(database: Database) -> float:
     return database.query(compare_with_server, SystemClock()) if database.folder is None else 0.0
 
 
-def check_names(settings: Settings, database: Database, source: str | None, type_: str | None = None) -> None:
-    """Refuse a filter by a source or an event type that does not exist.
+def check_names(
+    settings: Settings,
+    database: Database,
+    source: str | None,
+    type_: str | None = None,
+    metadata: tuple[Pair, ...] = (),
+) -> None:
+    """Refuse a filter by a source or an event type that does not exist, or by metadata that is not indexed.
 
     Raises:
-        UnknownName: it does not; the message has the nearest name.
+        UnknownName: it does not exist; the message has the nearest name.
+        MetadataNotIndexed: the message says what to do.
     """
     database.query_list(check_filter, settings.sources, source, type_)
+    if metadata:
+        database.query_list(check_metadata, settings.search.metadata, metadata)
 
 
 def check_handler(settings: Settings, name: str | None) -> None:

@@ -49,6 +49,10 @@ TEMPLATE = """\
 # url = "data/audio"          # a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix
 # max_bytes = 1073741824
 
+# Keys of the submitted metadata by which lists find events and jobs, as in `jobs list --metadata customer=acme`.
+# [search]
+# metadata = ["customer", "project"]
+
 [dispatch]
 # concurrency = 16
 

@@ -1,10 +1,11 @@
-"""`db upgrade` and `db copy`."""
+"""`db upgrade`, `db copy` and `db index-metadata`."""
 
 from __future__ import annotations
 
 import typer
 
 from receiver.cli.copy import copy
+from receiver.cli.index_metadata import index_metadata
 from receiver.cli.options import Config
 from receiver.cli.text_output import echo
 
@@ -30,3 +31,4 @@ def upgrade(config: Config = None) -> None:
 
 
 db.command()(copy)
+db.command()(index_metadata)

@@ -7,14 +7,16 @@ because a service may send any word. Only a type that resembles one of ours, and
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
 from receiver.errors import ReceiverError
 from receiver.model.event import OUR_TYPES
+from receiver.model.metadata import Pair
 from receiver.settings import suggestion
 from receiver.store import names
+from receiver.store.metadata_index import MetadataNotIndexed, require_indexed
 
 MIN_SIMILARITY = 0.8
 """How similar two words must be, from 0 to 1, for one to count as the other mistyped."""
@@ -69,6 +71,28 @@ def check_filter(connection: Connection, sources: Collection[str], source: str |
         near = difflib.get_close_matches(type_, OUR_TYPES, n=1, cutoff=MIN_SIMILARITY)
         if near and not names.is_type(connection, type_):
             raise NoSuchType(f"There is no event type {type_!r}; did you mean {near[0]!r}?")
+
+
+def check_metadata(connection: Connection, configured: Sequence[str], pairs: Sequence[Pair]) -> None:
+    """Refuse a filter by metadata that is not indexed, or not all of it: nothing else could find it without a scan.
+
+    Args:
+        configured: the keys of `search.metadata`.
+
+    Raises:
+        MetadataNotIndexed: the message says how to index it.
+    """
+    if not pairs:
+        return
+    for key, _ in pairs:
+        if key not in configured:
+            near = difflib.get_close_matches(key, configured, n=1)
+            what = f"; did you mean {near[0]!r}?" if near else ": search.metadata does not name it."
+            raise MetadataNotIndexed(
+                f"Metadata is not indexed by {key!r}{what} To index it, add it to search.metadata, restart the "
+                "receiver, then run `tts-receiver db index-metadata`."
+            )
+    require_indexed(connection, [key for key, _ in pairs])
 
 
 def no_such_source(source: str, known: Collection[str]) -> NoSuchSource:

@@ -73,6 +73,11 @@ class Membership:
         # A thread of its own: all of asyncio's few threads may wait for a storage that does not respond.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="processes")
 
+    @property
+    def started_at(self) -> float:
+        """When this process started, unix seconds."""
+        return self._info.started_at
+
     async def join(self) -> None:
         """Join. Call before anything is claimed. Ends the leases of dead processes, if the store is available."""
         self._on_join()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.model.event import TERMINAL
+from receiver.model.metadata import Pair
 from receiver.model.routing import HandlersFor
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -47,6 +48,7 @@ class Delivery(NamedTuple):
         quarantined: store the event, but do not dispatch it.
         handlers_for: returns `handlers` again for the event that this delivery releases from quarantine, because that
             event keeps the payload of its first delivery; None if `handlers` are the same for any payload.
+        indexed: the pairs of its metadata by which lists find the event.
         records_key_use: whether to record this use of the key; once in a while is enough.
         received_at: unix seconds.
     """
@@ -66,6 +68,7 @@ class Delivery(NamedTuple):
     handlers: tuple[str, ...]
     quarantined: bool = False
     handlers_for: HandlersFor | None = None
+    indexed: tuple[Pair, ...] = ()
     records_key_use: bool = True
 
 

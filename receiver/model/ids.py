@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _VERSION_AND_VARIANT = 7 << 76 | 1 << 63
 CHANGE_PREFIX = "chg_"
 
@@ -40,6 +42,12 @@ def new_submit_key(random_bits: int) -> str:
 def first_id_at(seconds: float, prefix: str = "evt_") -> str:
     """A lower bound of ids: those created before `seconds` (unix) sort before it, all others do not."""
     return f"{prefix}{max(0, int(seconds * 1000)) & (1 << 48) - 1:012x}"
+
+
+def time_of_id(id: str) -> float | None:
+    """When an id was created, unix seconds to the millisecond; None if it is not one of ours."""
+    digits = id.rpartition("_")[2]
+    return int(digits[:12], 16) / 1000 if re.fullmatch("[0-9a-f]{32}", digits) else None
 
 
 def _uuid7(now: float, random_bits: int) -> str:

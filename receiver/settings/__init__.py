@@ -20,6 +20,7 @@ from receiver.settings.tables import (
     HandlerSettings,
     Logs,
     Plugins,
+    Search,
     Server,
     Settings,
     Store,
@@ -28,6 +29,6 @@ from receiver.settings.tls import HandlerTls
 
 __all__ = [
     "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Dispatch", "GenericTable", "HandlerSettings",
-    "HandlerTls", "Logs", "Plugins", "Poll", "Server", "Settings", "SigningSecret", "Source", "Store", "load",
+    "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret", "Source", "Store", "load",
     "load_partial", "suggestion",
 ]  # fmt: skip

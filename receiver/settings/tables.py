@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from receiver.errors import ConfigProblem, NotFound
+from receiver.model.metadata import MAX_INDEXED_KEYS, key_problem
 from receiver.settings.api import Api
 from receiver.settings.base import Name, Port, Table, suggestion
 from receiver.settings.origins import Origins
@@ -19,6 +20,23 @@ from receiver.settings.storage_keys import address_secrets, storage_secrets
 from receiver.settings.tls import HandlerTls
 
 ENV_PREFIX = "TTS_RECEIVER_"
+
+
+def _metadata_key(key: str) -> str:
+    problem = key_problem(key)
+    if problem is not None:
+        raise ValueError(problem)
+    return key
+
+
+def _each_once(keys: tuple[str, ...]) -> tuple[str, ...]:
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"has {key!r} twice")
+    return keys
+
+
+MetadataKey = Annotated[str, AfterValidator(_metadata_key)]
 
 
 class Server(Table):
@@ -101,6 +119,12 @@ class Logs(Table):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class Search(Table):
+    """By which keys of the submitted `metadata` lists find events and jobs."""
+
+    metadata: Annotated[tuple[MetadataKey, ...], Field(max_length=MAX_INDEXED_KEYS), AfterValidator(_each_once)] = ()
+
+
 class HandlerSettings(BaseModel):
     """One handler: limits that override the plugin's own, and the plugin's options.
 
@@ -142,6 +166,7 @@ class Settings(BaseSettings):
     dispatch: Dispatch = Dispatch()
     plugins: Plugins = Plugins()
     logs: Logs = Logs()
+    search: Search = Search()
     api: Api = Api()
     handlers: dict[Name, HandlerSettings] = {}
     sources: dict[Name, Source] = {}

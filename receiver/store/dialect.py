@@ -65,6 +65,9 @@ class EventStatements(Protocol):
     def insert_runs(self, connection: Connection, deliveries: Collection[Delivery]) -> None:
         """Insert a run for each handler of the deliveries, due at once."""
 
+    def insert_metadata(self, connection: Connection, table: str, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Insert those rows (id, key, value) of `event_metadata` or `job_metadata` whose id and key have none."""
+
     def count_duplicate(self, connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:
         """Count a duplicate of an event; the event's body, if it is from the same origin and differs from this one."""
 

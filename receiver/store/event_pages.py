@@ -1,31 +1,32 @@
 """Pages of the events that match a filter, at the same cost however many events there are.
 
 A filter becomes searches of indexes that hold the matching events in order: one search for each source and type, or
-for each state and handler. The database merges them until the page is full, and checks the rest of the filter for each
-event (docs/adr/0054). Separate from the lists (`store.views`), which read the columns of the events found here.
+for each state and handler, or one for a pair of metadata. The database merges them until the page is full, and checks
+the rest of the filter for each event (docs/adr/0054). Separate from the lists (`store.views`), which read the columns
+of the events found here.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, text
+from sqlalchemy import Connection, or_, select, text
 
 from receiver.model.ids import first_id_at
-from receiver.store.dialect import DIALECTS
+from receiver.model.metadata import Pair
 from receiver.store.distinct import distinct
 from receiver.store.expressions import CheckedOnly, exists_for_row
-from receiver.store.schema import events, runs
+from receiver.store.schema import event_metadata, events, runs
+from receiver.store.search_plans import SearchPlan, fewest
 from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
 MAX_SEARCHES = 100
 """Searches that are merged into one page, at the most. If a filter needs more, as for a source with very many types,
 events are read one by one instead, until the page is full or the time limit of lists ends it."""
-COUNT_LIMITS = (100, 1000, 10_000)
-"""How far the candidates of two plans are counted, one limit after the other, to choose the plan with fewer."""
 
 _QUARANTINED = text("events.status = 'quarantined'")
 _OF_ANOTHER_KEY = text('events.job_id != events."key"')
@@ -49,6 +50,7 @@ class Filter:
         newer_than: an event's id; only events whose id sorts after it match.
         error_kind: of a run's last error, as `reason`. Of the runs of an event that is `open` or `dead` those that make
             it so are meant, otherwise all. The empty text stands for an error without.
+        metadata: pairs of indexed metadata, all of which the event has.
     """
 
     source: str | None = None
@@ -63,6 +65,7 @@ class Filter:
     newer_than: str | None = None
     error_kind: str | None = None
     reason: str | None = None
+    metadata: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +122,6 @@ class _Criteria:
     without: tuple[RunState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _SearchPlan:
-    """How to find a page: searches whose results are merged, and conditions that are checked for each result."""
-
-    searches: list[IndexSearch]
-    checks: list[Any]
-
-    def ids(self, connection: Connection, limit: int, order: Order) -> list[str]:
-        """The first ids."""
-        if not self.searches:
-            return []
-        searches = [search.checking(*self.checks) for search in self.searches]
-        page = DIALECTS[connection.dialect.name].searches.page(searches, order, limit)
-        return list(connection.execute(page).scalars())
-
-    def candidates(self, connection: Connection, limit: int) -> int:
-        """How many results the searches have, counted up to `limit`."""
-        if not self.searches:
-            return 0
-        found = DIALECTS[connection.dialect.name].searches.some(self.searches, limit).subquery()
-        return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
-
-
 def page_of_events(connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
     """The ids of the first events that match; `filters.state` is one of `EVENT_STATES`."""
     failed = replace(run_condition(filters, None), handler=None)
@@ -186,31 +166,53 @@ def _page_of_job(connection: Connection, criteria: _Criteria, limit: int, order:
     key = select(events.c.id).where(events.c.key == job, events.c.id > after, *checks)
     own = connection.execute(key if before is None else key.where(events.c.id < before)).scalars()
     search = _search(events.c.id, criteria.filters, (events.c.job_id, job), partial=_OF_ANOTHER_KEY)
-    others = _SearchPlan([search], checks).ids(connection, limit, order)
+    others = SearchPlan([search], checks).ids(connection, limit, order)
     pick = heapq.nlargest if order is Order.NEWEST_FIRST else heapq.nsmallest
     return pick(limit, {*own, *others})
 
 
-def _choose_plan(connection: Connection, criteria: _Criteria) -> _SearchPlan:
-    """The plan with fewer candidates, counted up to the limits."""
+def _choose_plan(connection: Connection, criteria: _Criteria) -> SearchPlan:
+    """The plan with the fewest candidates, counted up to the limits."""
     if criteria.quarantined:
         return _by_quarantine(connection, criteria)
-    by_run, by_kind = _by_run(connection, criteria), _by_kind(connection, criteria)
-    if by_run is None or by_kind is None:
-        return by_run or by_kind or _one_by_one(criteria)
-    for limit in COUNT_LIMITS:
-        of_run, of_kind = by_run.candidates(connection, limit), by_kind.candidates(connection, limit)
-        if of_run < limit or of_kind < limit:
-            return by_run if of_run <= of_kind else by_kind
-    return by_kind  # with very many candidates, the newest events are likely to have such a run
+    possible = [*_by_metadata(criteria), _by_run(connection, criteria), _by_kind(connection, criteria)]
+    plans = [plan for plan in possible if plan is not None]
+    if not plans:
+        return _one_by_one(criteria)
+    # With very many candidates, the newest events are likely to meet the other conditions.
+    return fewest(connection, plans) or plans[0 if criteria.filters.metadata else -1]
 
 
-def _one_by_one(criteria: _Criteria) -> _SearchPlan:
+def _one_by_one(criteria: _Criteria) -> SearchPlan:
     search = _search(events.c.id, criteria.filters)
-    return _SearchPlan([search], _checks_of_events(criteria, *_source_and_type(criteria.filters)))
+    return SearchPlan([search], _checks_of_events(criteria, *_source_and_type(criteria.filters)))
 
 
-def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
+def _by_metadata(criteria: _Criteria) -> list[SearchPlan]:
+    """A search for each pair, which checks the others."""
+    id_, pairs = event_metadata.c.event_id, criteria.filters.metadata
+    rest = replace(criteria, filters=replace(criteria.filters, metadata=()))
+    of_event = _checks_of_events(rest, *_source_and_type(criteria.filters))
+    event = [exists_for_row(events.c.id == id_, *of_event)] if of_event else []
+    return [
+        SearchPlan(
+            [_search(id_, criteria.filters, (event_metadata.c.key, key), (event_metadata.c.value, value))],
+            [*_has_pairs(id_, [pair for pair in pairs if pair != (key, value)]), *event],
+        )
+        for key, value in pairs
+    ]
+
+
+def _has_pairs(event_id: Any, pairs: Iterable[Pair]) -> list[Any]:
+    """A condition for each pair: the event has it."""
+    found = []
+    for key, value in pairs:
+        other = event_metadata.alias()
+        found.append(exists_for_row(other.c.event_id == event_id, other.c.key == key, other.c.value == value))
+    return found
+
+
+def _by_quarantine(connection: Connection, criteria: _Criteria) -> SearchPlan:
     filters = criteria.filters
     if filters.source is not None:
         sources = [filters.source]
@@ -219,10 +221,10 @@ def _by_quarantine(connection: Connection, criteria: _Criteria) -> _SearchPlan:
         if len(sources) > MAX_SEARCHES:
             return _one_by_one(criteria)
     searches = [_search(events.c.id, filters, (events.c.source, source), partial=_QUARANTINED) for source in sources]
-    return _SearchPlan(searches, _checks_of_events(criteria, *_source_and_type(filters)))
+    return SearchPlan(searches, _checks_of_events(criteria, *_source_and_type(filters)))
 
 
-def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
+def _by_kind(connection: Connection, criteria: _Criteria) -> SearchPlan | None:
     """Searches by source and type; None if the filter names neither, or if they would be too many."""
     filters = criteria.filters
     kinds: list[tuple[str, str]]
@@ -240,10 +242,10 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
     searches = [
         _search(events.c.id, filters, (events.c.source, source), (events.c.type, type_)) for source, type_ in kinds
     ]
-    return _SearchPlan(searches, _checks_of_events(criteria))
+    return SearchPlan(searches, _checks_of_events(criteria))
 
 
-def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
+def _by_run(connection: Connection, criteria: _Criteria) -> SearchPlan | None:
     """Searches by state and handler; None if the filter names neither, or if they would be too many."""
     run = criteria.with_run
     if run is None or run.is_any:
@@ -272,7 +274,7 @@ def _by_run(connection: Connection, criteria: _Criteria) -> _SearchPlan | None:
             _search(runs.c.event_id, criteria.filters, *same, (runs.c.handler, handler), *of_error, partial=partial)
             for handler in handlers
         ]
-    return _SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
+    return SearchPlan(searches, _checks_of_runs(criteria)) if len(searches) <= MAX_SEARCHES else None
 
 
 def _search(id_: Any, filters: Filter, *same: tuple[Any, str], partial: Any = None) -> IndexSearch:
@@ -311,7 +313,7 @@ def _source_and_type(filters: Filter) -> list[Any]:
 
 def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
     """The conditions that are checked for each result of a search of events, these included."""
-    checks = [*more, *_received_between(criteria.filters)]
+    checks = [*more, *_received_between(criteria.filters), *_has_pairs(events.c.id, criteria.filters.metadata)]
     if criteria.quarantined is not None:
         status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))
@@ -326,7 +328,8 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
 def checks_of_event(filters: Filter) -> list[Any]:
     """What a filter says about the event of a run, as conditions on the row of the run."""
     of_event = _received_between(filters) + _source_and_type(filters)
-    return [exists_for_row(events.c.id == runs.c.event_id, *of_event)] if of_event else []
+    event = [exists_for_row(events.c.id == runs.c.event_id, *of_event)] if of_event else []
+    return [*_has_pairs(runs.c.event_id, filters.metadata), *event]
 
 
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:

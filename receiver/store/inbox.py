@@ -17,7 +17,7 @@ from receiver.model.event import OPPOSITE, TERMINAL
 from receiver.store import quarantine
 from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
 from receiver.store.dialect import DIALECTS
-from receiver.store.schema import events, runs
+from receiver.store.schema import event_metadata, events, runs
 from receiver.store.states import EventStatus, RunState
 
 DUPLICATE_DIFFERS = "duplicate_differs"
@@ -66,6 +66,9 @@ def accept(connection: Connection, deliveries: list[Delivery]) -> list[Receipt]:
     if new:
         statements.insert_events(connection, new.values())
         statements.insert_runs(connection, [first for first in new.values() if not first.quarantined])
+        pairs = [(item.event_id, *pair) for item in new.values() for pair in item.indexed]
+        if pairs:
+            statements.insert_metadata(connection, event_metadata.name, pairs)
         conflicts = _flag_opposites(connection, new, known)
     if watched:
         complete_watched(connection, watched, _terminal_events(new.values()))

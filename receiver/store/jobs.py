@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
+from receiver.model.metadata import Pair
 from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.dialect import DIALECTS
-from receiver.store.distinct import distinct
-from receiver.store.expressions import CheckedOnly, JsonBytes
-from receiver.store.schema import jobs
-from receiver.store.searches import IndexSearch, Order
+from receiver.store.expressions import CheckedOnly
+from receiver.store.schema import job_metadata, jobs
 from receiver.store.states import OPEN_JOBS, JobState
 
 Row = dict[str, Any]
@@ -30,6 +29,7 @@ class NewJob:
         submit_key: the idempotency key that is sent to the provider.
         client_key: the idempotency key of our client's request; None if it had none.
         now: unix seconds; so is `deadline_at`.
+        indexed: the pairs of its metadata by which lists find it.
     """
 
     id: str
@@ -39,24 +39,7 @@ class NewJob:
     client_key: str | None
     now: float
     deadline_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFilter:
-    """A filter of jobs. None matches any value. `before` is one of our ids; only jobs created before it match."""
-
-    source: str | None = None
-    states: Sequence[str] | None = None
-    before: str | None = None
-
-
-ALL: tuple[Any, ...] = tuple(jobs.c)
-SUMMARY = tuple(column for column in ALL if column is not jobs.c.request)
-"""All columns but the requested speech, which may be long."""
-PAGE_BYTES = 4 * 1024 * 1024
-"""Bytes of requested speech on one page."""
-MAX_SOURCES = 60
-"""Sources whose jobs are merged in one list: SQLite merges up to 500 searches. With more, jobs are read one by one."""
+    indexed: tuple[Pair, ...] = ()
 
 
 class ClientKeyReused(ReceiverError):
@@ -97,6 +80,9 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
     while known is None:  # again, if the other job was deleted before it was read
         stored = connection.execute(statement.returning(*jobs.c), values).first()
         if stored is not None:
+            if new.indexed:
+                rows = [(new.id, *pair) for pair in new.indexed]
+                DIALECTS[connection.dialect.name].events.insert_metadata(connection, job_metadata.name, rows)
             stored_now()
             return dict(stored._mapping), True
         known = find_one(connection, jobs.c.id == new.id)
@@ -210,56 +196,6 @@ def find(connection: Connection, reference: str, source: str | None = None) -> l
             if source is None or row.source == source:
                 found[row.id] = dict(row._mapping)
     return sorted(found.values(), key=itemgetter("source"))
-
-
-def list_jobs(connection: Connection, filters: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
-    """These columns of the jobs that match, the newest first.
-
-    There is a search for each source and state, and the database merges their results (docs/adr/0054).
-    """
-    searches = _searches(connection, filters)
-    if not searches:
-        return []
-    page = DIALECTS[connection.dialect.name].searches.page(searches, Order.NEWEST_FIRST, limit)
-    rows = connection.execute(select(*columns).where(jobs.c.id.in_(page)).order_by(jobs.c.id.desc()))
-    return [dict(row._mapping) for row in rows]
-
-
-def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tuple[list[Row], bool]:
-    """Up to `limit` jobs that match, the newest first, and whether there are more.
-
-    A page ends early if the speech of its jobs would exceed `PAGE_BYTES`, because the text of one may be as long as a
-    request's body. It has at least one job.
-    """
-    size = JsonBytes(jobs.c.request).label("request_bytes")
-    ids = list_jobs(connection, filters, limit + 1, (jobs.c.id, size))
-    left, taken = PAGE_BYTES, 0
-    for row in ids[:limit]:
-        left -= row["request_bytes"] or 0
-        if taken and left < 0:
-            break
-        taken += 1
-    named = [row["id"] for row in ids[:taken]]
-    found = connection.execute(select(*ALL).where(jobs.c.id.in_(named)).order_by(jobs.c.id.desc()))
-    return [dict(row._mapping) for row in found], len(ids) > taken
-
-
-def _searches(connection: Connection, filters: JobFilter) -> list[IndexSearch]:
-    everything = IndexSearch(jobs.c.id, before=filters.before)
-    if filters.source is None and filters.states is None:
-        return [everything]
-    states = tuple(JobState) if filters.states is None else tuple(filters.states)
-    if filters.source is not None:
-        sources = [filters.source]
-    else:
-        sources = distinct(connection, jobs.c.source, max_values=MAX_SOURCES)
-        if len(sources) > MAX_SOURCES:
-            return [everything.checking(jobs.c.state.in_(states))]
-    return [
-        replace(everything, same=((jobs.c.source, source), (jobs.c.state, str(state))))
-        for source in sources
-        for state in states
-    ]
 
 
 def due_columns(at: float, now: float) -> Row:

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from receiver.model.audit import AuditState
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(
@@ -293,6 +293,45 @@ Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
 # Jobs that may be deleted, oldest first.
 Index("ix_jobs_ended", jobs.c.ended_at, **_where(jobs.c.ended_at.is_not(None)))
 Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **_where(jobs.c.lease_until.is_not(None)))
+
+# Pairs of the metadata of events and jobs, with keys that the configuration names (`search.metadata`). Tables of their
+# own, because most stores need none, and an event or a job may have several.
+event_metadata = Table(
+    "event_metadata",
+    metadata,
+    Column("event_id", _TEXT, ForeignKey("events.id", ondelete="CASCADE"), nullable=False),
+    Column("key", _TEXT, nullable=False),
+    # As `model.metadata.indexed_text`.
+    Column("value", _TEXT, nullable=False),
+    PrimaryKeyConstraint("event_id", "key"),
+    sqlite_with_rowid=False,
+)
+# Lists, in the order of the ids.
+Index("ix_event_metadata_pair", event_metadata.c.key, event_metadata.c.value, event_metadata.c.event_id)
+
+job_metadata = Table(
+    "job_metadata",
+    metadata,
+    Column("job_id", _TEXT, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", _TEXT, nullable=False),
+    Column("value", _TEXT, nullable=False),
+    PrimaryKeyConstraint("job_id", "key"),
+    sqlite_with_rowid=False,
+)
+Index("ix_job_metadata_pair", job_metadata.c.key, job_metadata.c.value, job_metadata.c.job_id)
+
+# A row for each key that the configuration names: lists use it once all that is stored is indexed.
+metadata_keys = Table(
+    "metadata_keys",
+    metadata,
+    Column("key", _TEXT, primary_key=True),
+    # Processes that started before do not know the key, and index nothing by it.
+    Column("since", Double, nullable=False),
+    # How far what was stored before is indexed: the ids of an event and of a job.
+    Column("event_id", _TEXT, nullable=False, server_default=text("''")),
+    Column("job_id", _TEXT, nullable=False, server_default=text("''")),
+    Column("completed_at", Double),
+)
 
 source_state = Table(
     "source_state",

@@ -48,10 +48,11 @@ SUMMARY: tuple[Any, ...] = (
 
 def list_events(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
     """Events that match, the newest first."""
-    return _summaries(connection, page_of_events(connection, filters, limit))
+    return summaries(connection, page_of_events(connection, filters, limit))
 
 
-def _summaries(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
+def summaries(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """These events as in a list, given the newest first."""
     found: list[dict[str, Any]] = []
     for batch in _batches(ids):
         rows = connection.execute(select(*SUMMARY).where(events.c.id.in_(batch)))
@@ -122,10 +123,18 @@ def list_runs(connection: Connection, filters: Filter, limit: int) -> list[dict[
     for batch in _batches(ids):
         if len(found) >= limit:
             break
+        found += runs_of(connection, batch, run)
+    return found[:limit]
+
+
+def runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:
+    """Those runs of these events that meet the condition, as in a list; the events are given the newest first."""
+    found: list[dict[str, Any]] = []
+    for batch in _batches(ids):
         rows = _runs_of(connection, batch, run)
         rows.sort(key=itemgetter("handler"))
         found += sorted(rows, key=itemgetter("event_id"), reverse=True)
-    return found[:limit]
+    return found
 
 
 def runs_of_page(

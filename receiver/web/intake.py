@@ -29,6 +29,7 @@ from receiver.errors import (
 from receiver.model.delivery import Delivery, Parsed, identity
 from receiver.model.event import Origin
 from receiver.model.ids import event_id
+from receiver.model.metadata import indexed_pairs
 from receiver.model.routing import HandlersFor
 from receiver.model.scheme import Key, Scheme, Verified
 from receiver.providers.protocols import WebhookProvider
@@ -71,6 +72,7 @@ class IntakeContext:
         accept: stores a delivery; done after the commit. If the future is cancelled before, the function is called
             instead, with the receipt or the error.
         handlers_for: names of the handlers that get an event.
+        metadata_keys: keys of the metadata by which lists find an event.
         wake: called after the commit of an event with runs.
         announce: called after the commit of a new event without runs.
         telemetry: gets each delivery and each new event.
@@ -91,6 +93,7 @@ class IntakeContext:
     trust: ClockTrust
     clock: Clock
     rng: random.Random
+    metadata_keys: tuple[str, ...] = ()
 
 
 class Intake:
@@ -224,7 +227,7 @@ class Intake:
     def _build_delivery(
         self, headers: Headers, body: bytes, parsed: Parsed, verified: Verified, now: float, *, quarantined: bool
     ) -> Delivery:
-        source, rule_of = self._source, self._stored_headers.get
+        source, rule_of, keys = self._source, self._stored_headers.get, self._context.metadata_keys
         stored = [
             (rule[0], value[: rule[1]].decode("latin-1"))
             for raw, value in headers
@@ -246,6 +249,7 @@ class Intake:
             handlers=self._context.handlers_for(parsed.type, source.name, parsed.payload),
             quarantined=quarantined,
             handlers_for=self._context.handlers_for,
+            indexed=indexed_pairs(parsed.payload.get("metadata"), keys) if keys else (),
             records_key_use=self._records_key_use(verified.key_id, now),
         )
 

@@ -12,6 +12,7 @@ from receiver.engine.audit import ChangeRecorder
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
 from receiver.model.ids import new_job_id, new_submit_key
+from receiver.model.metadata import indexed_pairs
 from receiver.providers.base import usable_word
 from receiver.providers.protocols import require_submitting
 from receiver.providers.types import Speech
@@ -46,6 +47,7 @@ def new_job(source: JobSource, speech: Speech, client_key: str | None, now: floa
         client_key=client_key,
         now=now,
         deadline_at=now + source.schedule.deadline_seconds,
+        indexed=indexed_pairs(speech.metadata, source.metadata_keys),
     )
 
 

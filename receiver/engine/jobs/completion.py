@@ -12,6 +12,7 @@ from receiver.engine.jobs.source import JobContext, log
 from receiver.model.delivery import Delivery, Parsed
 from receiver.model.event import FAILED, Origin
 from receiver.model.ids import event_id
+from receiver.model.metadata import indexed_pairs
 from receiver.store import inbox, job_leases
 from receiver.store.inbox import Receipt
 from receiver.store.job_leases import JobClaim
@@ -44,6 +45,7 @@ class JobCompletion:
             received_at=now,
             handlers=deps.handlers_for(parsed.type, claim.source, payload),
             handlers_for=deps.handlers_for,
+            indexed=indexed_pairs(payload.get("metadata"), deps.source.metadata_keys),
         )
 
     async def complete(self, claim: JobClaim, parsed: Parsed, body: bytes, state: JobState, *, polls: int) -> None:

@@ -41,6 +41,7 @@ class JobSource:
 
     Attributes:
         receives_webhooks: whether webhooks report ends of jobs. A poll that finds an end first then recovers a webhook.
+        metadata_keys: keys of the metadata by which lists find a job and its event.
     """
 
     name: str
@@ -48,6 +49,7 @@ class JobSource:
     account: Account
     schedule: PollSchedule
     receives_webhooks: bool
+    metadata_keys: tuple[str, ...] = ()
 
     @property
     def capabilities(self) -> Capabilities:

@@ -54,6 +54,9 @@ _INSERT_RUNS = """
     SELECT event_id, handler, 'pending', due_at
     FROM unnest(%s::text[], %s::text[], %s::float8[]) AS new (event_id, handler, due_at)
 """
+_INSERT_METADATA = """
+    INSERT INTO {table} SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING
+"""
 _COUNT_DUPLICATE = """
     UPDATE events SET duplicates = duplicates + 1 WHERE id = %s
     RETURNING CASE WHEN origin = %s AND body != %s THEN body END
@@ -109,6 +112,13 @@ def insert_runs(connection: Connection, deliveries: Collection[Delivery]) -> Non
     if rows:
         ids, names, times = zip(*rows, strict=True)
         run_statement(connection, _INSERT_RUNS, (texts(ids), texts(names), numbers(times)))
+
+
+def insert_metadata(connection: Connection, table: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    """In one statement."""
+    if rows:
+        columns = zip(*rows, strict=True)
+        run_statement(connection, _INSERT_METADATA.format(table=table), tuple(map(texts, columns)))
 
 
 def count_duplicate(connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:

@@ -115,6 +115,19 @@ def _insert_statement(table: str, columns: Sequence[str], rows: int) -> str:
     return f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - constants
 
 
+def insert_metadata(connection: Connection, table: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    """In one statement, unless there are very many."""
+    for start in range(0, len(rows), _MAX_VALUES // 4):
+        part = rows[start : start + _MAX_VALUES // 4]
+        run_statement(connection, _metadata_insert(table, len(part)), [value for row in part for value in row])
+
+
+@lru_cache(maxsize=1024)
+def _metadata_insert(table: str, rows: int) -> str:
+    values = ", ".join(["(?, ?, ?)"] * rows)
+    return f"INSERT INTO {table} VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608 - one of two names
+
+
 def count_duplicate(connection: Connection, event_id: str, origin: str, body: bytes) -> bytes | None:
     """Most duplicates have the same body, and it is not read."""
     [(other,)] = run_statement(connection, _COUNT_DUPLICATE, (event_id, origin, body))

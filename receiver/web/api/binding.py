@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, get_origin
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -160,14 +161,21 @@ async def _path(model: type[BaseModel], scope: Scope, receive: Receive, context:
 async def _query(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:
     if scope["query_string"].count(b"&") >= MAX_QUERY_PARAMETERS:
         raise _invalid([InvalidField("query", f"has more than {MAX_QUERY_PARAMETERS} parameters")])
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    repeatable = _repeatable(model)
     for name, value in Request(scope).query_params.multi_items():
-        if name in values:
+        if name in values and name not in repeatable:
             raise _invalid([InvalidField(_field_path("query", name), "is given more than once")])
         if "\0" in value:  # nothing that is stored has one, and a database may refuse to look for it
             raise _invalid([InvalidField(_field_path("query", name), "contains a NUL character")])
-        values[name] = value
+        values[name] = (*values.get(name, ()), value) if name in repeatable else value
     return _validated(model, values, "query")
+
+
+@cache
+def _repeatable(model: type[BaseModel]) -> frozenset[str]:
+    """The parameters that may be given more than once."""
+    return frozenset(name for name, of in model.model_fields.items() if get_origin(of.annotation) is tuple)
 
 
 async def _headers(model: type[BaseModel], scope: Scope, receive: Receive, context: ApiContext) -> BaseModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from sqlalchemy import Connection
 
 from receiver.engine.audit import Auditor, recorded
@@ -14,20 +14,25 @@ from receiver.model.json_body import document_of
 from receiver.model.timestamps import utc
 from receiver.providers.protocols import WebhookProvider
 from receiver.store import views
+from receiver.store.error_search import MAX_CHARACTERS, search_events
 from receiver.store.event_pages import Filter
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import (
     ErrorWord,
     EventId,
     HandlerName,
+    MetadataPairs,
     Paging,
     RequestModel,
     ShortText,
     SourceName,
     StrictRequestModel,
+    Time,
+    cursor_after,
+    optional_seconds,
     optional_utc,
 )
-from receiver.web.api.jobs import require_names
+from receiver.web.api.jobs import require_metadata, require_names
 from receiver.web.api.models import (
     Artifact,
     Attempt,
@@ -65,6 +70,17 @@ class EventsQuery(Paging):
     state: Annotated[EventState | None, Field(description="Only with this state of their runs as a whole.")] = None
     error_kind: Annotated[ErrorWord | None, Field(description=ERROR_KIND)] = None
     reason: Annotated[ErrorWord | None, Field(description=REASON)] = None
+    since: Annotated[Time | None, Field(description="Only those received at or after this time.")] = None
+    until: Annotated[Time | None, Field(description="Only those received before this time.")] = None
+    metadata: MetadataPairs = ()
+    error_text: Annotated[
+        str | None,
+        StringConstraints(min_length=1, max_length=MAX_CHARACTERS),
+        Field(
+            description="Only with a dead run whose error has all these words, in any case, also as parts of others. "
+            "A page reads up to 10,000 errors: it may have few items, or none, and a `next`."
+        ),
+    ] = None
 
 
 class ReplayRequest(StrictRequestModel):
@@ -87,11 +103,24 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
     """
     await require_names(context, query.source, query.type)
     filters = Filter(
-        source=query.source, type=query.type, job=query.job_id, state=query.state, older_than=query.before("evt_"),
-        error_kind=query.error_kind, reason=query.reason,
-    )  # fmt: skip
+        source=query.source,
+        type=query.type,
+        job=query.job_id,
+        state=query.state,
+        after=optional_seconds(query.since),
+        before=optional_seconds(query.until),
+        older_than=query.before("evt_"),
+        error_kind=query.error_kind,
+        reason=query.reason,
+        metadata=await require_metadata(context, query.metadata),
+    )
 
     def read(connection: Connection) -> ApiResponse:
+        if query.error_text is not None:
+            found = search_events(connection, filters, query.error_text, query.limit)
+            following = None if found.stopped_at is None else cursor_after(found.stopped_at)
+            items = [event_of(row) for row in found.rows]
+            return ApiResponse(200, EventPage(items=items, next=following, examined=found.examined))
         page, following = next_page(views.list_events(connection, filters, query.limit + 1), query.limit)
         return ApiResponse(200, EventPage(items=[event_of(row) for row in page], next=following))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from receiver.model.metadata import MAX_PAIRS
 from receiver.model.timestamps import utc
 
 MAX_ITEMS = 200
@@ -66,6 +67,25 @@ Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])
 ErrorWord = Annotated[str, StringConstraints(max_length=64)]
 """A kind or a reason of errors; the empty text stands for none."""
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+MetadataPairs = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}=[^\x00]{0,256}$")], ...],
+    Field(
+        max_length=MAX_PAIRS,
+        description="Only with this value in the metadata, as `KEY=VALUE`; several must all match. The receiver's "
+        "setting `search.metadata` names the keys.",
+    ),
+]
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _time(value: Any) -> Any:
+    """A time in a query is that of RFC 3339; pydantic alone would also accept a number, and a time without a zone."""
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError("must be a time such as 2026-11-26T08:00:00Z")
+    return value
+
+
+Time = Annotated[datetime, BeforeValidator(_time)]
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 ChangeId = Annotated[str, StringConstraints(pattern=r"^chg_[0-9a-f]{32}$")]
@@ -92,6 +112,11 @@ class Paging(RequestModel):
 def cursor_after(id: str) -> str:
     """The cursor of the items after this id, which is a prefix and 32 hex digits."""
     return base64.urlsafe_b64encode(bytes.fromhex(id.rpartition("_")[2])).decode().rstrip("=")
+
+
+def optional_seconds(at: datetime | None) -> float | None:
+    """A time as unix seconds; None stays None."""
+    return None if at is None else at.timestamp()
 
 
 def optional_utc(seconds: float | None) -> datetime | None:

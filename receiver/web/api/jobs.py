@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy import Connection
 
 from receiver.engine.audit import Auditor
-from receiver.engine.filters import UnknownName, check_filter, no_such_source
+from receiver.engine.filters import UnknownName, check_filter, check_metadata, no_such_source
 from receiver.engine.jobs.commands import NotWatchable
 from receiver.engine.jobs.service import NoApiAccess
 from receiver.errors import Conflict
 from receiver.model.event import OUR_TYPES
-from receiver.store import jobs
+from receiver.model.metadata import Pair, parse_pairs
+from receiver.store import job_pages, jobs
+from receiver.store.metadata_index import MetadataNotIndexed
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import JobId, Paging, Printable, RequestModel, SourceName, StrictRequestModel, cursor_after
+from receiver.web.api.fields import (
+    JobId,
+    MetadataPairs,
+    Paging,
+    Printable,
+    RequestModel,
+    ShortText,
+    SourceName,
+    StrictRequestModel,
+    Time,
+    cursor_after,
+    optional_seconds,
+)
 from receiver.web.api.models import Job, JobPage, job_of
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import InvalidField, ProblemError
@@ -34,6 +49,12 @@ class JobsQuery(Paging):
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
     state: Annotated[JobState | None, Field(description="Only in this state.")] = None
+    job_id: Annotated[ShortText | None, Field(description="Only this job: the receiver's id, or the provider's.")] = (
+        None
+    )
+    since: Annotated[Time | None, Field(description="Only those created at or after this time.")] = None
+    until: Annotated[Time | None, Field(description="Only those created before this time.")] = None
+    metadata: MetadataPairs = ()
 
 
 class WatchRequest(StrictRequestModel):
@@ -82,6 +103,22 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         raise ProblemError(404, what, reason=error.reason, errors=errors) from None
 
 
+async def require_metadata(context: ApiContext, texts: Sequence[str]) -> tuple[Pair, ...]:
+    """The pairs of a filter by metadata, which must be indexed.
+
+    Raises:
+        ProblemError: 400, with what to do.
+    """
+    pairs = parse_pairs(texts)
+    if pairs:
+        try:
+            await context.database.read_list(check_metadata, context.settings.search.metadata, pairs)
+        except MetadataNotIndexed as error:
+            what = str(error)
+            raise ProblemError(400, what, reason=error.reason, errors=[InvalidField("query.metadata", what)]) from None
+    return pairs
+
+
 async def watch_job(context: ApiContext, audit: Auditor, body: WatchRequest) -> ApiResponse:
     """Watch a job that was submitted elsewhere: its end becomes an event, by webhook or by polling.
 
@@ -98,14 +135,18 @@ async def watch_job(context: ApiContext, audit: Auditor, body: WatchRequest) -> 
 async def list_jobs(context: ApiContext, query: JobsQuery) -> ApiResponse:
     """The newest first."""
     await require_names(context, query.source)
-    filters = jobs.JobFilter(
+    filters = job_pages.JobFilter(
         source=query.source,
         states=None if query.state is None else (query.state,),
         before=query.before("job_"),
+        job=query.job_id,
+        created_after=optional_seconds(query.since),
+        created_before=optional_seconds(query.until),
+        metadata=await require_metadata(context, query.metadata),
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, has_more = jobs.page_of_jobs(connection, filters, query.limit)
+        page, has_more = job_pages.page_of_jobs(connection, filters, query.limit)
         following = cursor_after(page[-1]["id"]) if has_more else None
         return ApiResponse(200, JobPage(items=[redacted_job(context, row) for row in page], next=following))
 

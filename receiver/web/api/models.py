@@ -142,6 +142,9 @@ class EventPage(ResponseModel):
 
     items: list[Event]
     next: _Next
+    examined: Annotated[
+        int | None, Field(description="For `error_text`: dead runs whose errors were read for this page.")
+    ] = None
 
 
 class RunErrorExample(ResponseModel):
