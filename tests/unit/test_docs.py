@@ -39,6 +39,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[dispatch]": settings.Dispatch,
     "[plugins]": settings.Plugins,
     "[logs]": settings.Logs,
+    "[search]": settings.Search,
     "[api]": settings.Api,
     "[[api.tokens]]": settings.ApiToken,
     "[sources.NAME.generic]": settings.GenericTable,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from receiver.model.audit import AuditOperation
@@ -13,11 +12,9 @@ from receiver.model.ids import CHANGE_PREFIX
 from receiver.store import audit
 from receiver.store.audit import AuditFilter
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import Paging, ShortText, only_rfc3339
+from receiver.web.api.fields import Paging, ShortText, Time, optional_seconds
 from receiver.web.api.models import ChangePage, change_of, next_page
 from receiver.web.api.operations import ApiResponse
-
-_Time = Annotated[AwareDatetime, BeforeValidator(only_rfc3339)]
 
 
 class ChangesQuery(Paging):
@@ -25,8 +22,8 @@ class ChangesQuery(Paging):
 
     actor: Annotated[ShortText | None, Field(description="Only by this token, or `user@host`.")] = None
     operation: Annotated[AuditOperation | None, Field(description="Only of this operation.")] = None
-    since: Annotated[_Time | None, Field(description="Begun at this time or later.")] = None
-    until: Annotated[_Time | None, Field(description="Begun before this time.")] = None
+    since: Annotated[Time | None, Field(description="Begun at this time or later.")] = None
+    until: Annotated[Time | None, Field(description="Begun before this time.")] = None
 
 
 async def list_changes(context: ApiContext, query: ChangesQuery) -> ApiResponse:
@@ -38,8 +35,8 @@ async def list_changes(context: ApiContext, query: ChangesQuery) -> ApiResponse:
     filters = AuditFilter(
         actor=query.actor,
         operation=query.operation,
-        since=_seconds(query.since),
-        until=_seconds(query.until),
+        since=optional_seconds(query.since),
+        until=optional_seconds(query.until),
         older_than=query.before(CHANGE_PREFIX),
     )
 
@@ -48,7 +45,3 @@ async def list_changes(context: ApiContext, query: ChangesQuery) -> ApiResponse:
         return ApiResponse(200, ChangePage(items=[change_of(row) for row in page], next=following))
 
     return await context.database.read_list(read)
-
-
-def _seconds(time: datetime | None) -> float | None:
-    return None if time is None else time.timestamp()

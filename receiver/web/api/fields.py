@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from receiver.model.metadata import MAX_PAIRS
 from receiver.model.timestamps import utc
@@ -75,17 +75,7 @@ MetadataPairs = Annotated[
         "setting `search.metadata` names the keys.",
     ),
 ]
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-
-
-def _time(value: Any) -> Any:
-    """A time in a query is that of RFC 3339; pydantic alone would also accept a number, and a time without a zone."""
-    if isinstance(value, str) and not _TIME.fullmatch(value):
-        raise ValueError("must be a time such as 2026-11-26T08:00:00Z")
-    return value
-
-
-Time = Annotated[datetime, BeforeValidator(_time)]
+Time = Annotated[AwareDatetime, BeforeValidator(only_rfc3339)]
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 ChangeId = Annotated[str, StringConstraints(pattern=r"^chg_[0-9a-f]{32}$")]

@@ -30,8 +30,10 @@ PARTIAL_INDEXES = frozenset(
 """They hold what is open, dead, waiting or in quarantine: to read one from end to end is to read no history."""
 STEPS = 10
 """Steps that are counted at once."""
-SMALL_TABLES = frozenset({"processes", "signing_keys", "source_state", "alembic_version", "sqlite_master"})
-"""A row for each source or signing key."""
+SMALL_TABLES = frozenset(
+    {"metadata_keys", "processes", "signing_keys", "source_state", "alembic_version", "sqlite_master"}
+)
+"""A row for each source, signing key, process or key of the metadata."""
 
 _SCAN = re.compile(r"SCAN (?P<what>\S+)(?:.* USING (?:COVERING )?INDEX (?P<index>\S+))?")
 

@@ -16,7 +16,7 @@ from receiver.engine.membership import POLL_INTERVAL_SECONDS, SCHEMA_CHECK_SECON
 from receiver.errors import StoreMigrated
 from receiver.model.role import Role
 from receiver.model.slots import Slots
-from receiver.store import inbox, jobs, migrate, runs, throttle_state, views
+from receiver.store import inbox, job_pages, jobs, migrate, runs, throttle_state, views
 from receiver.store.backend import Processes
 from receiver.store.copying import Copy
 from receiver.store.database import Database
@@ -91,7 +91,7 @@ def work(database: Database, delivery: MakeDelivery, name: str) -> None:
     database.transact(jobs.watch, f"job_{name}", "aitts", name, NOW, NOW, NOW + 600)
     database.transact(throttle_state.pause, "aitts", NOW + 60, "why", NOW)
     assert receipt.event_id in [row["id"] for row in database.query(views.list_events, Filter(), 9)]
-    assert name in [row["job_id"] for row in database.query(jobs.list_jobs, jobs.JobFilter(), 9)]
+    assert name in [row["job_id"] for row in database.query(job_pages.list_jobs, job_pages.JobFilter(), 9)]
 
 
 @pytest.mark.pooled

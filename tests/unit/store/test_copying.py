@@ -13,7 +13,7 @@ from sqlalchemy import text
 from receiver.clock import SystemClock
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.slots import Slots
-from receiver.store import audit, copying, feed, inbox, jobs, runs, throttle_state
+from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, runs, throttle_state
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
 from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
@@ -59,10 +59,11 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     stored = [delivery(f"j{n}", body=bytes([n]) * 9, payload='{"a":  1.50, "b": "\\ud800"}') for n in range(30)]
     order = [*stored[10:], *stored[:10]]
     for item in order:
-        database.transact(inbox.accept, [item])
+        database.transact(inbox.accept, [item._replace(indexed=(("customer", "acme"),))])
     job = NewJob(id="job_1", request={"text": "Hä"}, source="aitts", submit_key="s", client_key="c", now=NOW,
-                 deadline_at=NOW + 0.1)  # fmt: skip
+                 deadline_at=NOW + 0.1, indexed=(("customer", "Hä"),))  # fmt: skip
     database.transact(jobs.enqueue, job)
+    database.transact(metadata_index.declare_keys, ["customer"], NOW, NOW)
     database.transact(throttle_state.pause, "aitts", NOW + 60.123, "why", NOW)
     claim, *_ = database.transact(claim_due, Slots(3, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
 

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.ids import event_id, new_change_id, new_job_id
-from receiver.store import audit, feed, inbox, jobs, names, views
+from receiver.store import audit, feed, inbox, job_pages, jobs, names, views
 from receiver.store.audit import AuditFilter
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
-from receiver.store.jobs import JobFilter
+from receiver.store.job_pages import JobFilter
 from receiver.store.schema import jobs as jobs_table
 from receiver.store.schema import runs as runs_table
 from receiver.store.states import EVENT_STATES, RunState
@@ -109,7 +109,7 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
                 criteria = Filter(source, state=state, **of_error)
                 yield f"events {criteria}", views.list_events, (criteria, 5)
         for states in (None, ["watching"], ["completed"], ["unknown"], ["completed", "failed"]):
-            yield f"jobs {source} {states}", jobs.list_jobs, (JobFilter(source=source, states=states), 5)
+            yield f"jobs {source} {states}", job_pages.list_jobs, (JobFilter(source=source, states=states), 5)
     for job in ("job-7", "job-9", "none"):
         yield f"events of {job}", views.list_events, (Filter(job=job), 5)
         yield f"runs of {job}", views.list_runs, (Filter(job=job), 5)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from receiver.model.delivery import Delivery
-from receiver.store import gauges, inbox, job_leases, jobs, throttle_state
+from receiver.store import gauges, inbox, job_leases, job_pages, jobs, throttle_state
 from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
-from receiver.store.jobs import ClientKeyReused, JobFilter, NewJob, Row
+from receiver.store.job_pages import JobFilter
+from receiver.store.jobs import ClientKeyReused, NewJob, Row
 from receiver.store.leases import Lease
 from receiver.store.states import JobState
 
@@ -290,7 +291,7 @@ def test_jobs_are_listed_the_newest_first_by_source_and_state(database: Database
     database.transact(jobs.cancel, own(0), NOW)
 
     def listed(limit: int = 50, **criteria: Any) -> list[str]:
-        return [row["job_id"] for row in database.query(jobs.list_jobs, JobFilter(**criteria), limit)]
+        return [row["job_id"] for row in database.query(job_pages.list_jobs, JobFilter(**criteria), limit)]
 
     assert listed() == ["c", "b", "a"]
     assert listed(2) == ["c", "b"]
@@ -305,7 +306,7 @@ def test_a_list_shows_the_newest_jobs_of_every_source(
     database: Database, monkeypatch: pytest.MonkeyPatch, sources: int
 ) -> None:
     """Also where there are too many sources to search for the jobs of each."""
-    monkeypatch.setattr(jobs, "MAX_SOURCES", sources)
+    monkeypatch.setattr(job_pages, "MAX_SOURCES", sources)
     for n in range(9):
         values = (f"job_{n}", ("one", "two", "three")[n % 3], f"job-{n}", NOW, NOW, NOW + 60)
         database.transact(jobs.watch, *values)
@@ -313,7 +314,9 @@ def test_a_list_shows_the_newest_jobs_of_every_source(
             database.transact(jobs.cancel, f"job_{n}", NOW)
 
     def listed(limit: int = 9, **criteria: Any) -> list[str]:
-        return [row["id"] for row in database.query(jobs.list_jobs, JobFilter(**criteria), limit, jobs.SUMMARY)]
+        return [
+            row["id"] for row in database.query(job_pages.list_jobs, JobFilter(**criteria), limit, job_pages.SUMMARY)
+        ]
 
     assert listed(states=["watching"]) == ["job_7", "job_6", "job_5", "job_3", "job_2", "job_1"]
     assert listed(2, states=["watching"], before="job_6") == ["job_5", "job_3"]
@@ -418,7 +421,7 @@ def test_one_client_key_is_one_job_and_no_other_request(database: Database) -> N
         enqueue(database, 3, "mine", request={"text": "Bye", "voice": "alloy"})
     with pytest.raises(ClientKeyReused):
         enqueue(database, 4, "mine", source="other")
-    assert len(database.query(jobs.list_jobs, JobFilter(), 9)) == 1
+    assert len(database.query(job_pages.list_jobs, JobFilter(), 9)) == 1
 
 
 def test_what_is_to_be_submitted_is_claimed_before_what_is_to_be_polled(database: Database) -> None:
@@ -630,9 +633,9 @@ def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database
     pages = []
     before, more = None, True
     while more:
-        page, more = database.query(jobs.page_of_jobs, JobFilter(before=before), 200)
+        page, more = database.query(job_pages.page_of_jobs, JobFilter(before=before), 200)
         before = page[-1]["id"]
         pages.append([row["id"] for row in page])
     assert pages == [["job_5", "job_4"], ["job_3"], ["job_2"], ["job_1", "job_0"]]
-    assert database.query(jobs.page_of_jobs, JobFilter(), 1)[1] is True
-    assert database.query(jobs.page_of_jobs, JobFilter(source="none"), 9) == ([], False)
+    assert database.query(job_pages.page_of_jobs, JobFilter(), 1)[1] is True
+    assert database.query(job_pages.page_of_jobs, JobFilter(source="none"), 9) == ([], False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,9 @@ from sqlalchemy import Connection, text
 
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
+from receiver.model.metadata import indexed_pairs
 from receiver.model.slots import Slots
-from receiver.store import event_pages, inbox, runs, views
+from receiver.store import event_pages, inbox, runs, search_plans, views
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -125,6 +127,10 @@ def mixed(database: Database, at: Make) -> Database:
                 job, NOW + n // 2, source=SOURCES[n % 2], type=TYPES[n % 3], key=job if n % 4 else f"message-{n}",
                 quarantined=n % 7 == 0, handlers=HANDLERS[: n % 3],
             )._replace(event_id=event_id(NOW + n // 2, n << 63 | n))  # fmt: skip
+            metadata = {"customer": "acme"} | ({"project": n % 2} if n % 3 else {}) if n % 5 else {}
+            event = event._replace(
+                payload=json.dumps({"metadata": metadata}), indexed=indexed_pairs(metadata, ("customer", "project"))
+            )
             inbox.accept(connection, [event])
             for handler in event.handlers if n % 7 else ():
                 state = rng.choice(ENDS)
@@ -152,6 +158,7 @@ def fits(row: dict[str, Any], criteria: Filter) -> bool:
         and (criteria.before is None or row["received_at"] < criteria.before)
         and (criteria.older_than is None or row["id"] < criteria.older_than)
         and (criteria.newer_than is None or row["id"] > criteria.newer_than)
+        and {*criteria.metadata} <= {(key, str(value)) for key, value in row["payload"]["metadata"].items()}
     )
 
 
@@ -189,9 +196,10 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
     all_filters = [
         Filter(
             source, type_, state, job, handler, after, before, older_than=older, newer_than=newer, error_kind=kind,
-            reason=reason,
+            reason=reason, metadata=metadata,
         )
-        for source, type_, state, job, handler, (after, before), (older, newer), (kind, reason) in itertools.product(
+        for source, type_, state, job, handler, (after, before), (older, newer), (kind, reason), metadata
+        in itertools.product(
             (None, "one", "none"),
             (None, "job.failed"),
             (None, *states),
@@ -201,6 +209,7 @@ def some_filters(all_events: list[dict[str, Any]], states: tuple[str, ...], numb
             ((None, None), (middle, None), (None, middle)),
             ((None, None), (None, None), ("KeyError", None), (None, "no_voice"), ("rejected", "no_voice"),
              ("KeyError", ""), (None, "")),
+            ((), (), (("customer", "acme"),), (("customer", "acme"), ("project", "1"))),
         )
     ]  # fmt: skip
     return random.Random(number).sample(all_filters, number)
@@ -214,7 +223,7 @@ def examples(connection: Connection, number: int) -> int:
 @pytest.fixture(params=[(100, 1000), ()], ids=["few", "many"])
 def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of finding what is open of a source: by its runs and by its events."""
-    monkeypatch.setattr(event_pages, "COUNT_LIMITS", request.param)
+    monkeypatch.setattr(search_plans, "COUNT_LIMITS", request.param)
 
 
 @pytest.mark.usefixtures("counted")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from receiver.store import inbox, jobs, views
+from receiver.store import inbox, job_pages, jobs, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
-from receiver.store.jobs import JobFilter, NewJob
+from receiver.store.job_pages import JobFilter
+from receiver.store.jobs import NewJob
 from tests.stores import file_of, open_store
 from tests.unit.store.conftest import NOW, MakeDelivery
 
@@ -60,7 +61,7 @@ def filled(database: Database, delivery: MakeDelivery, tmp_path: Path) -> Iterat
         (views.list_events, (Filter(source="aitts", state="open"),)),
         (views.event_ids, (Filter(after=0.0),)),
         (views.list_runs, (Filter(),)),
-        (lambda connection, limit: jobs.list_jobs(connection, JobFilter(), limit, jobs.SUMMARY), ()),
+        (lambda connection, limit: job_pages.list_jobs(connection, JobFilter(), limit, job_pages.SUMMARY), ()),
     ],
     ids=["events", "open events", "ids of events since", "runs", "jobs"],
 )

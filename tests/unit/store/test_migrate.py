@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from receiver.errors import StoreUnavailable
-from receiver.store import inbox, jobs, throttle_state, views
+from receiver.store import inbox, job_pages, throttle_state, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.migrate import SCRIPTS, SchemaTooNew, SchemaTooOld, migrate, require_current, revision
@@ -152,7 +152,7 @@ def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty:
     connection.commit()
     connection.close()
     assert migrate(empty) == ("0002", HEAD)
-    rows = empty.query(jobs.list_jobs, jobs.JobFilter(), 9)
+    rows = empty.query(job_pages.list_jobs, job_pages.JobFilter(), 9)
     assert [row["job_id"] for row in rows] == ["a2", "a1", "a0"]
     row = rows[-1]
     assert row["id"].startswith("job_018bcfe569f47")

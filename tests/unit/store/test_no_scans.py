@@ -27,13 +27,16 @@ from receiver.store import (
     clocks,
     completion,
     distinct,
+    error_search,
     event_pages,
     feed,
     gauges,
     inbox,
     job_leases,
+    job_pages,
     jobs,
     leases,
+    metadata_index,
     names,
     processes,
     prune,
@@ -41,6 +44,7 @@ from receiver.store import (
     replicas,
     run_errors,
     runs,
+    search_plans,
     throttle_state,
     turns,
     views,
@@ -56,7 +60,8 @@ from receiver.store.event_pages import Filter
 from receiver.store.feed import Cursor
 from receiver.store.inbox import Receipt
 from receiver.store.job_leases import JobClaim
-from receiver.store.jobs import JobFilter, NewJob
+from receiver.store.job_pages import JobFilter
+from receiver.store.jobs import NewJob
 from receiver.store.leases import Lease
 from receiver.store.runs import RunResult
 from receiver.store.states import EVENT_STATES, JobState, RunState
@@ -81,8 +86,16 @@ JOB = JobClaim(
     id="job_1", source="aitts", job_id="watched", state=JobState.WATCHING, claim=0, submits=0, polls=0, misses=0,
     created_at=NOW, deadline_at=NOW,
 )  # fmt: skip
+PAIRS = (("customer", "acme"), ("project", "one"))
 NEW_JOB = NewJob(
-    id="job_2", source="aitts", request={"text": "Hello"}, submit_key="s", client_key="c", now=NOW, deadline_at=NOW
+    id="job_2",
+    source="aitts",
+    request={"text": "Hello"},
+    submit_key="s",
+    client_key="c",
+    now=NOW,
+    deadline_at=NOW,
+    indexed=PAIRS,
 )
 ENTRY = AuditEntry(
     id=new_change_id(NOW, 1), at=NOW, actor="app", via=Via.API, operation=AuditOperation.REPLAY, filter={},
@@ -94,11 +107,12 @@ PROCESS = processes.ProcessInfo("me", Role.ALL, "host", 1, "1.0", NOW)
 WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": RequestTimes(60.0, 2.0)})
 
 FILTERS = [
-    Filter(source=source, type=type_, job=job, after=after, before=before, older_than=older)
+    Filter(source=source, type=type_, job=job, after=after, before=before, older_than=older, metadata=metadata)
     for source in (None, "aitts")
     for type_ in (None, "job.completed")
     for job in (None, "first")
     for after, before, older in ((None, None, None), (NOW - 60, NOW, None), (None, None, EVENT))
+    for metadata in ((), PAIRS[:1], PAIRS)
 ]
 FILTERS += [
     Filter(source=source, error_kind=kind, reason=reason, after=after)
@@ -157,6 +171,8 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         completion.complete_watched: [([completion.WatchedJob("job_1", END.source, END.job_id)], [END])],
         event_pages.page_of_events: [],
         event_pages.page_with_runs: [],
+        error_search.search_events: [(criteria, "no", 10) for criteria in _with_states(EVENT_STATES)],
+        error_search.search_runs: [(criteria, "no", 10) for criteria in FILTERS],
         feed.events_after: [(Cursor(), 10), (Cursor(7, EVENT), 10), (Cursor(7, "evt_7"), 10)],
         feed.delay: [],  # SQLite needs no statement for it
         feed.has_hidden: [],  # as `delay`
@@ -185,20 +201,34 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.find: [("watched",), ("watched", "aitts")],
         jobs.get: [("job_1",)],
         jobs.enqueue: [(NEW_JOB,)],
-        jobs.list_jobs: [
-            (JobFilter(source=source, states=states, before=before), 10)
+        job_pages.list_jobs: [
+            (JobFilter(source=source, states=states, before=before, job=job, metadata=metadata, **times), 10)
             for source in (None, "aitts")
             for states in (None, ["watching"], ["completed", "failed"])
             for before in (None, "job_1")
+            for job in (None, "watched")
+            for metadata in ((), PAIRS[:1], PAIRS)
+            for times in ({}, {"created_after": NOW - 60, "created_before": NOW})
         ],
         jobs.find_held: [(jobs.jobs.c.id == "job_1",)],
         jobs.find_one: [(jobs.jobs.c.id == "job_1",)],
-        jobs.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
+        job_pages.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
         jobs.poll_now: [("job_1", NOW)],
         jobs.hold_job_id: [],  # SQLite needs no statement for it
         jobs.get_existing: [("job_1",)],
         jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
         leases.end_leases: [("me",)],
+        metadata_index.complete_keys: [(["customer"], NOW)],
+        metadata_index.declare_keys: [(["customer"], NOW, NOW), (["other"], NOW, NOW)],
+        metadata_index.index_rows: [
+            (what, [metadata_index.StoredMetadata(id_, {"customer": "acme"})], ["customer"])
+            for what, id_ in ((metadata_index.EVENTS, EVENT), (metadata_index.JOBS, "job_1"))
+        ],
+        metadata_index.progress_of: [(metadata_index.EVENTS, ["customer"])],
+        metadata_index.read_page: [(metadata_index.EVENTS, "", 10), (metadata_index.JOBS, "job_", 10)],
+        metadata_index.record_progress: [(metadata_index.EVENTS, ["customer"], EVENT)],
+        metadata_index.require_indexed: [(["customer"],)],
+        metadata_index.unfinished_keys: [()],
         names.has_open_jobs: [("aitts",)],
         names.is_type: [("job.complete",)],
         names.sources: [()],
@@ -206,6 +236,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         gauges.depth: [(NOW,)],
         gauges.read: [(["aitts"], NOW)],
         gauges.silent_seconds: [(["aitts"], NOW)],
+        search_plans.fewest: [],  # every list that uses it is asked
         throttle_state.record_response: [("aitts", NOW)],
         throttle_state.pause_polls: [("aitts", NOW, NOW)],
         throttle_state.get: [("aitts",)],
@@ -243,12 +274,16 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         views.find_event: [("evt_1",)],
         views.get_event: [(EVENT,)],
         views.key_uses: [()],
-        views.list_events: [(criteria, 10) for criteria in _with_states(EVENT_STATES)],
+        views.list_events: [
+            (criteria, 10) for criteria in (*_with_states(EVENT_STATES), Filter(metadata=(("customer", "globex"),)))
+        ],
         views.list_runs: [
             (replace(criteria, handler=handler), 10)
             for criteria in _with_states(RunState)
             for handler in (None, "save_audio")
         ],
+        views.runs_of: [([EVENT], event_pages.RunCondition())],
+        views.summaries: [([EVENT],)],
         views.orphaned: [(["save_audio"],)],
         views.runs_of_page: [(criteria, tuple(RunState), 10) for criteria in FILTERS],
         views.signed_events: [([EVENT, f"evt_{2:032x}"],)],
@@ -296,13 +331,21 @@ def _all_steps(connection: Connection) -> None:
 def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., list[Receipt]]) -> Database:
     """A few rows of everything, so that each branch has something to go on with."""
     accept(
-        delivery("first", handlers=("save_audio", "notes")),
+        delivery("first", handlers=("save_audio", "notes"), indexed=PAIRS),
         delivery("second", type="job.failed", handlers=("notes",)),
         delivery("third", quarantined=True),
     )
 
     def fill(connection: Connection) -> None:
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
+        metadata_index.declare_keys(connection, ["customer", "project"], NOW, NOW)
+        metadata_index.index_rows(
+            connection,
+            metadata_index.JOBS,
+            [metadata_index.StoredMetadata("job_1", dict(PAIRS))],
+            ["customer", "project"],
+        )
+        metadata_index.complete_keys(connection, ["customer", "project"], NOW)
         claims.claim(connection, REQUEST)
         audit.add(connection, ENTRY, 1, NOW)
 

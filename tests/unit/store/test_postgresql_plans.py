@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from receiver.store import audit, event_pages, feed, inbox, jobs
+from receiver.store import audit, feed, inbox, jobs, metadata_index, search_plans
 from receiver.store.database import Database
 from tests.unit.store.conftest import NOW, MakeDelivery
-from tests.unit.store.test_no_scans import ENTRY, NAMED, PUBLIC, REQUEST, _all_steps, _calls, claims
+from tests.unit.store.test_no_scans import ENTRY, NAMED, PAIRS, PUBLIC, REQUEST, _all_steps, _calls, claims
 
 pytestmark = pytest.mark.postgresql
 
@@ -38,6 +38,8 @@ _FILL = """
         'accepted', 1, '[]', '{}', '' FROM generate_series(1, {rows}) n;
     INSERT INTO runs (event_id, handler, state, due_at, attempt, started_at, finished_at)
     SELECT id, 'save_audio', 'succeeded', 1, 1, 1, 1 FROM events WHERE received_at = 1;
+    INSERT INTO event_metadata SELECT id, pair, {value} FROM events, unnest(ARRAY['customer', 'project']) AS pair
+    WHERE received_at = 1;
     INSERT INTO attempts (event_id, handler, number, started, ended, outcome)
     SELECT event_id, handler, 1, 1, 1, 'succeeded' FROM runs WHERE due_at = 1;
     INSERT INTO jobs (id, source, job_id, state, created_at, due_at, deadline_at, ended_at, event_id)
@@ -46,12 +48,18 @@ _FILL = """
     INSERT INTO audit_entries (id, at, actor, via, operation, changed, state, updated_at, filter)
     SELECT 'chg_' || lpad(n::text, 32, '0'), 1, CASE WHEN {source} = 'aitts' THEN 'app' ELSE 'other' END, 'api',
         CASE WHEN {source} = 'aitts' THEN 'replay' ELSE 'speak' END, 1, 'completed', 1, '{}'
-    FROM generate_series(1, {rows}) n
+    FROM generate_series(1, {rows}) n;
+    INSERT INTO job_metadata SELECT id, pair, {value} FROM jobs, unnest(ARRAY['customer', 'project']) AS pair
+    WHERE created_at = 1
 """
+_VALUE = "CASE WHEN right(id, 3) = '000' AND pair = 'customer' THEN 'acme' ELSE 'globex' END"
+"""Nearly all of the history has the same values, and a few rows have another one."""
 _READ = text("""
     SELECT relname, seq_scan, seq_tup_read + (
         SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid))::int FROM pg_index WHERE indrelid = relid
-    ) FROM pg_stat_xact_user_tables WHERE relname IN ('events', 'runs', 'jobs', 'attempts', 'audit_entries')
+    ) FROM pg_stat_xact_user_tables WHERE relname IN (
+        'events', 'runs', 'jobs', 'attempts', 'event_metadata', 'job_metadata', 'audit_entries'
+    )
 """)
 
 
@@ -80,7 +88,9 @@ def grown(database: Database, delivery: MakeDelivery, request: pytest.FixtureReq
     """A few open rows of everything, and a long history; analysed before the history grew, or after."""
 
     def fill(connection: Connection) -> None:
-        for statement in _FILL.replace("{rows}", str(HISTORY)).replace("{source}", _SOURCE).split(";"):
+        for statement in (
+            _FILL.replace("{rows}", str(HISTORY)).replace("{source}", _SOURCE).replace("{value}", _VALUE).split(";")
+        ):
             connection.execute(text(statement))
 
     def analyse() -> None:
@@ -89,10 +99,12 @@ def grown(database: Database, delivery: MakeDelivery, request: pytest.FixtureReq
             driver.execute("VACUUM ANALYZE")
 
     def add(connection: Connection) -> None:
-        first = delivery("first", handlers=("save_audio", "notes"))
+        first = delivery("first", handlers=("save_audio", "notes"), indexed=PAIRS)
         second = delivery("second", type="job.failed", handlers=("notes",))
         inbox.accept(connection, [first, second, delivery("third", quarantined=True)])
         jobs.watch(connection, "job_1", "aitts", "watched", NOW, NOW, NOW + 60)
+        metadata_index.declare_keys(connection, ["customer"], NOW, NOW)
+        metadata_index.complete_keys(connection, ["customer"], NOW)
         claims.claim(connection, REQUEST)
         audit.add(connection, ENTRY, 1, NOW)
 
@@ -106,7 +118,7 @@ def grown(database: Database, delivery: MakeDelivery, request: pytest.FixtureReq
 def test_no_function_of_the_store_reads_history(
     grown: Database, delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_pages, "COUNT_LIMITS", (10, 20))  # candidates are counted up to a fixed number
+    monkeypatch.setattr(search_plans, "COUNT_LIMITS", (10, 20))  # candidates are counted up to a fixed number
     scan = read_rows(grown, lambda connection: connection.execute(text("SELECT count(body) FROM events")).all())
     assert scan["events"][0] == 1, "the check finds what it is for"
     assert scan["events"][1] > HISTORY

@@ -72,3 +72,16 @@ def test_a_claim_during_a_backlog_is_two_messages_and_a_commit(
     assert written.claimed is not None
     assert len(written.claimed.started) == 250
     assert [message.partition(" ")[0] for message in messages] == ["BEGIN", "WITH"], messages
+
+
+def test_storing_is_one_message_more_with_indexed_metadata_and_none_without(
+    database: Database, delivery: MakeDelivery, messages: list[str]
+) -> None:
+    database.transact(accept, [delivery("first")])
+    counts = []
+    for name, pairs in (("a", ()), ("b", (("customer", "acme"), ("project", "7")))):
+        messages.clear()
+        database.transact(accept, [delivery(f"{name}{number}", indexed=pairs) for number in range(8)])
+        counts.append(len(messages))
+    assert counts[1] == counts[0] + 1
+    assert sum("metadata" in message for message in messages) == 1
