@@ -94,6 +94,21 @@ async def test_details_that_are_none_end_it(body: bytes) -> None:
         await remote.aclose()
 
 
+@pytest.mark.parametrize(
+    ("body", "found"), [(b'{"reason": "not_found"}', True), (b'{"reason": "other"}', False), (b"", False)]
+)
+async def test_only_the_receiver_itself_says_that_an_event_was_deleted(body: bytes, found: bool) -> None:
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with server(writes(head, body)) as url:
+        remote = Remote(url, None)
+        if found:
+            assert await remote.event("evt_" + "1" * 32) is None
+        else:
+            with pytest.raises(ListenError, match="answered 404"):
+                await remote.event("evt_" + "1" * 32)
+        await remote.aclose()
+
+
 async def test_an_application_that_does_not_answer_in_time_gave_no_answer() -> None:
     async with server(writes()) as url:
         target = Target(url, [SECRET], SystemClock(), answer_seconds=0.05)

@@ -37,6 +37,7 @@ class Delivery:
     Attributes:
         in_flight: the event that waits for an answer.
         stop: set to make no further attempt.
+        clock_difference: seconds by which the receiver's clock is ahead of this machine's.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Delivery:
         self._rng = rng
         self.in_flight: StreamEvent | None = None
         self.stop = asyncio.Event()
+        self.clock_difference = 0.0
 
     async def deliver(self, event: StreamEvent) -> str | None:
         """Return once the event is done with: the line to print when its position is kept. None: it was stopped first.
@@ -79,7 +81,7 @@ class Delivery:
         announced = False
         polls = 0
         while (detail := await self._remote.event(event.id)) is not None and awaits_audio(detail):
-            age = self._clock.now() - event.received_at
+            age = self._clock.now() + self.clock_difference - event.received_at
             if age >= AUDIO_SECONDS:
                 break
             if age >= AUDIO_NOTICE_SECONDS and not announced:

@@ -12,7 +12,7 @@ from receiver.cli.listen.errors import ListenError, NotAStream, RemoteUnavailabl
 from receiver.cli.listen.gap import Found, is_event
 from receiver.cli.listen.stream import StreamEvent, StreamPosition, StreamReader
 from receiver.cli.listen.variables import TOKEN_VARIABLE
-from receiver.errors import InvalidJson, OutboundError, ReceiverError, UnusableAddress
+from receiver.errors import InvalidJson, OutboundError, UnusableAddress
 from receiver.model.json_body import document_of, read_strict_json_object
 from receiver.model.redact import truncate
 from receiver.model.retry_after import parse_retry_after
@@ -60,7 +60,7 @@ class Remote:
         query = urlencode({name: value for name, value in given.items() if value is not None})
         async with self._get(f"/v1/stream?{query}", {"Accept": "text/event-stream"}) as response:
             if response.status != 200:
-                raise await self._failure(response)
+                raise self._failure(response, await response.read(MAX_BYTES))
             if not (response.header("content-type") or "").startswith("text/event-stream"):
                 raise ListenError(f"{self.url} is not a receiver's API: it sends no stream of events.")
             yield self._messages(response)
@@ -72,9 +72,10 @@ class Remote:
             RemoteUnavailable, ListenError: as for `stream`.
         """
         async with self._get(f"/v1/events/{event_id}") as response:
-            if response.status == 404 and document_of(await response.read(MAX_BYTES)).get("reason") == "not_found":
-                return None
-            return await self._json(response)
+            body = await response.read(MAX_BYTES)
+        if response.status == 404 and document_of(body).get("reason") == "not_found":
+            return None
+        return self._object(response, body)
 
     async def find(self, position: str) -> Found:
         """What the receiver knows of a position.
@@ -88,7 +89,8 @@ class Remote:
             return Found(state, has_older=False)
         query = urlencode({"state": "done", "limit": 1, "cursor": cursor_after(position)})
         async with self._get(f"/v1/events?{query}") as response:
-            return Found(state, bool((await self._json(response)).get("items")))
+            body = await response.read(MAX_BYTES)
+        return Found(state, bool(self._object(response, body).get("items")))
 
     def audio_link(self, event_id: str, n: int) -> str:
         """The address of an event's n-th audio file, as this machine reaches it."""
@@ -119,18 +121,18 @@ class Remote:
         except NotAStream as error:
             raise ListenError(f"{self.url} is not a receiver's API. {error}") from None
 
-    async def _json(self, response: HttpResponse) -> Mapping[str, Any]:
+    def _object(self, response: HttpResponse, body: bytes) -> Mapping[str, Any]:
         if response.status != 200:
-            raise await self._failure(response)
+            raise self._failure(response, body)
         try:
-            return read_strict_json_object(await response.read(MAX_BYTES))
+            return read_strict_json_object(body)
         except InvalidJson as error:
             raise ListenError(f"{self.url} is not a receiver's API: {error}") from None
 
-    async def _failure(self, response: HttpResponse) -> ReceiverError:
+    def _failure(self, response: HttpResponse, body: bytes) -> ListenError:
         """The error for an answer other than 200."""
         status = response.status
-        problem = document_of(await response.read(MAX_BYTES))
+        problem = document_of(body)
         detail = problem.get("detail")
         why = f": {truncate(detail, MAX_DETAIL)}" if isinstance(detail, str) else "."
         answered = f"{self.url} answered {status}{why}"

@@ -149,6 +149,7 @@ class Session:
 
     async def _connected(self, progress: Progress | None, begin: StreamPosition) -> Progress:
         """A stream has begun: say so, and what may be missing before it."""
+        self._delivery.clock_difference = begin.at - self._clock.now()
         if progress is None:
             progress = self._keep(Progress(begin.id, begin.at - MARGIN_SECONDS))
         else:
