@@ -219,6 +219,12 @@ def test_what_is_no_receiver_ends_it(
         assert TOKEN not in text
 
 
+def test_a_stream_that_ends_at_once_is_opened_again(site: Site, app: Application) -> None:
+    with other_server(200, {"Content-Type": "text/event-stream"}, b"") as url, listening(site, url, app.url) as command:
+        command.wait_for("The receiver ended the stream. Trying again")
+        assert command.stop() == "Stopped. Events: 0, repeated attempts: 0."
+
+
 def test_a_certificate_that_is_not_trusted_ends_it(site: Site, app: Application, certificate: Path) -> None:
     with other_server(200, {}, b"", certificate) as url, listening(site, url, app.url) as command:
         code, text = command.end()

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from receiver.cli.listen.errors import ListenError, NotAStream, RemoteUnavailable
 from receiver.cli.listen.gap import Found, is_event
-from receiver.cli.listen.stream import StreamEvent, StreamPosition, StreamReader
+from receiver.cli.listen.stream import StreamMessage, StreamReader
 from receiver.cli.listen.variables import TOKEN_VARIABLE
 from receiver.errors import InvalidJson, OutboundError, UnusableAddress
 from receiver.model.json_body import document_of, read_strict_json_object
@@ -49,7 +49,7 @@ class Remote:
     @asynccontextmanager
     async def stream(
         self, after: str | None, source: str | None, type_: str | None
-    ) -> AsyncIterator[AsyncGenerator[StreamEvent | StreamPosition, None]]:
+    ) -> AsyncIterator[AsyncGenerator[StreamMessage, None]]:
         """What the receiver sends after a position; without one, from now on. The iterator ends with the stream.
 
         Raises:
@@ -112,7 +112,7 @@ class Remote:
                 raise ListenError(f"{self.url} cannot be trusted: {fault}. {_CERTIFICATE}") from error
             raise RemoteUnavailable(str(error)) from error
 
-    async def _messages(self, response: HttpResponse) -> AsyncGenerator[StreamEvent | StreamPosition, None]:
+    async def _messages(self, response: HttpResponse) -> AsyncGenerator[StreamMessage, None]:
         reader = StreamReader()
         try:
             async for chunk in response.chunks():

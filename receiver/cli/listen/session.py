@@ -74,8 +74,7 @@ class Session:
         """Work until SIGINT, SIGTERM or SIGHUP; an event in flight is finished first.
 
         Raises:
-            ListenError: the receiver does not serve this command.
-            ListenError: the position cannot be kept.
+            ListenError: the receiver does not serve this command, or the position cannot be kept.
             OSError: standard output cannot be written.
         """
         echo(*lines.introduction_lines(introduction))
@@ -123,10 +122,10 @@ class Session:
             await self._clock.wait(self._delivery.stop, wait)
 
     async def _read_stream(self) -> None:
-        """Read until the stream ends; how many connections in a row have failed by then.
+        """Read until the stream ends.
 
         Raises:
-            RemoteUnavailable: it broke after that.
+            RemoteUnavailable: it cannot be read, or broke.
         """
         progress = self._progress
         position = None if progress is None else progress.position
@@ -135,6 +134,8 @@ class Session:
             aclosing(messages),
         ):
             begin = await anext(messages, None)
+            if begin is None:
+                return
             if not isinstance(begin, StreamPosition):
                 raise ListenError(f"{self._remote.url} sends no positions: upgrade that receiver first.")
             progress = await self._connected(progress, begin)
@@ -142,7 +143,7 @@ class Session:
             async for message in messages:
                 if isinstance(message, StreamPosition):
                     progress = self._reached(progress, message)
-                else:
+                elif isinstance(message, StreamEvent):
                     progress = await self._hand_over(progress, message)
                 if self._delivery.stop.is_set():
                     break

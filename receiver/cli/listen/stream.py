@@ -50,13 +50,21 @@ class StreamPosition:
     caught_up: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StreamComment:
+    """A sign of life without a position."""
+
+
+StreamMessage = StreamEvent | StreamPosition | StreamComment
+
+
 class StreamReader:
     """Splits the received bytes into messages."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, chunk: bytes) -> Iterator[StreamEvent | StreamPosition]:
+    def feed(self, chunk: bytes) -> Iterator[StreamMessage]:
         """The messages that this chunk completes.
 
         Raises:
@@ -72,7 +80,7 @@ class StreamReader:
                 yield found
 
 
-def _read(lines: list[str]) -> StreamEvent | StreamPosition | None:
+def _read(lines: list[str]) -> StreamMessage | None:
     comments = [line[1:].strip() for line in lines if line.startswith(":")]
     data = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
     if data:
@@ -80,7 +88,7 @@ def _read(lines: list[str]) -> StreamEvent | StreamPosition | None:
     for comment in comments:
         if match := _POSITION.match(comment):
             return StreamPosition(match[1], parse_time(match[2]), caught_up=_NOTHING_NEW in comments)
-    return None
+    return StreamComment() if comments else None
 
 
 def _event(data: str) -> StreamEvent:

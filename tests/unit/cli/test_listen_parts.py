@@ -15,7 +15,7 @@ from receiver.cli.listen.errors import ListenError, NotAStream
 from receiver.cli.listen.gap import KEPT_SECONDS, Found, gap, is_event, position_at
 from receiver.cli.listen.lines import answer_line, detail_lines, retry_lines
 from receiver.cli.listen.state import Progress, kept_secret, open_state, state_folder
-from receiver.cli.listen.stream import MAX_MESSAGE_BYTES, StreamEvent, StreamPosition, StreamReader
+from receiver.cli.listen.stream import MAX_MESSAGE_BYTES, StreamComment, StreamEvent, StreamPosition, StreamReader
 from receiver.cli.listen.target import Answer
 from receiver.model.ids import event_id, first_id_at
 
@@ -44,6 +44,7 @@ MESSAGES = [
     StreamEvent(ID, "aitts", "tést", "j\n1", "open", NOW),
     StreamPosition(ID, NOW + 15.5, caught_up=True),
     StreamPosition(ID, NOW + 30, caught_up=False),
+    StreamComment(),
 ]
 
 
