@@ -8,6 +8,7 @@ import statistics
 import pytest
 from sqlalchemy import Connection, text, update
 
+from receiver.model.delivery import Delivery
 from receiver.model.slots import Slots
 from receiver.store import claims
 from receiver.store.claims import Claimed, ClaimRequest
@@ -30,6 +31,13 @@ SIZE = 250
 TURNS = 2 * MANY_CLAIMS // 20
 
 
+def due_in_order(delivery: MakeDelivery, count: int) -> list[Delivery]:
+    """Deliveries whose runs are due, each a second after the one before."""
+    return [
+        delivery(job=f"job-{number}", handlers=("save",), received_at=NOW - 5000 + number) for number in range(count)
+    ]
+
+
 def claim(database: Database, now: float) -> list[float]:
     request = ClaimRequest(Slots(SIZE, {"save": None}).free({}), Lease("me", now + 30), now)
     return [found.due_at for found in database.transact(claims.claim, request).started]
@@ -39,10 +47,7 @@ def claim(database: Database, now: float) -> list[float]:
 def test_a_backlog_is_claimed_in_order_and_a_run_that_is_due_before_it_within_a_second(
     database: Database, delivery: MakeDelivery
 ) -> None:
-    deliveries = [
-        delivery(job=f"job-{number}", handlers=("save",), received_at=NOW - 5000 + number)
-        for number in range(MANY_CLAIMS + 3 * SIZE)
-    ]
+    deliveries = due_in_order(delivery, MANY_CLAIMS + 3 * SIZE)
     database.transact(accept, deliveries)
     got = [due for _ in range(MANY_CLAIMS // SIZE) for due in claim(database, NOW)]
     assert got == [NOW - 5000 + number for number in range(MANY_CLAIMS)]
@@ -63,10 +68,7 @@ def test_a_backlog_is_claimed_in_order_and_a_run_that_is_due_before_it_within_a_
 def test_a_suspect_is_claimed_within_a_second_of_a_backlog_and_the_next_one_at_once(
     database: Database, delivery: MakeDelivery
 ) -> None:
-    deliveries = [
-        delivery(job=f"job-{number}", handlers=("save",), received_at=NOW - 5000 + number)
-        for number in range(MANY_CLAIMS + 4 * SIZE)
-    ]
+    deliveries = due_in_order(delivery, MANY_CLAIMS + 4 * SIZE)
     first, second = (item.event_id for item in deliveries[-2:])
     database.transact(accept, deliveries)
     for _ in range(MANY_CLAIMS // SIZE):

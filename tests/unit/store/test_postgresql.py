@@ -26,6 +26,7 @@ from receiver.store.migrate import migrate, require_current, revision
 from receiver.store.schema import HEAD, metadata
 from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
+from tests.stores import postgresql_address
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgresql]
@@ -131,34 +132,37 @@ def test_of_two_that_wait_for_each_other_both_are_done(database: Database, deliv
     assert database.query(lambda c: c.execute(text("SELECT duplicates FROM events")).scalars().all()) == [2, 2]
 
 
-async def test_a_lock_of_somebody_else_is_waited_for_only_so_long(
-    postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
-) -> None:
+@pytest.fixture
+def impatient(postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, str]]:
+    """A store that waits for nobody's lock for long, and its address."""
     monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
-    name = postgresql.copy()
-    database = Database(backend_of(postgresql.url(name), Path("/")))
-    database.start()
-    with psycopg.connect(postgresql.url(name)) as other:
+    with postgresql_address(postgresql) as url:
+        database = Database(backend_of(url, Path("/")))
+        database.start()
+        yield database, url
+        database.close()
+
+
+async def test_a_lock_of_somebody_else_is_waited_for_only_so_long(
+    impatient: tuple[Database, str], delivery: MakeDelivery
+) -> None:
+    database, url = impatient
+    with psycopg.connect(url) as other:
         other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreLocked, match="pg_stat_activity"):
             await database.batch(inbox.accept, delivery())
         other.rollback()
     await database.batch(inbox.accept, delivery())
-    await asyncio.to_thread(database.close)
-    postgresql.drop(name)
 
 
 async def test_a_row_that_somebody_else_locks_keeps_no_delivery_from_being_stored(
-    postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch, delivery: MakeDelivery
+    impatient: tuple[Database, str], delivery: MakeDelivery
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
-    name = postgresql.copy()
-    database = Database(backend_of(postgresql.url(name), Path("/")))
-    database.start()
+    database, url = impatient
     stored = await database.batch(inbox.accept, delivery())
     change = text("UPDATE events SET duplicates = 7 WHERE id = :id")
     go = threading.Event()
-    with psycopg.connect(postgresql.url(name)) as other:
+    with psycopg.connect(url) as other:
         other.execute("SELECT 1 FROM events WHERE id = %s FOR UPDATE", (stored.event_id,))
         before = asyncio.ensure_future(database.write(lambda _: go.wait(PATIENCE)))
         changed = asyncio.ensure_future(database.write(lambda c: c.execute(change, {"id": stored.event_id}).rowcount))
@@ -171,8 +175,6 @@ async def test_a_row_that_somebody_else_locks_keeps_no_delivery_from_being_store
         with pytest.raises(StoreLocked):
             await changed
         other.rollback()
-    await asyncio.to_thread(database.close)
-    postgresql.drop(name)
 
 
 # a server that goes away
