@@ -19,7 +19,6 @@ from receiver.errors import StoreUnavailable
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
 from receiver.store import inbox
-from receiver.store.changes import Change
 from receiver.web.api.application import LazyApi
 from receiver.web.api.authentication import Authenticator
 from receiver.web.api.context import ApiContext
@@ -35,18 +34,18 @@ from receiver.web.public import DeliveryWriter, PublicApp, plain_error
 def public_app(
     parts: EngineParts,
     readiness: Readiness,
-    feed: Feed,
     wake: Callable[[], None],
+    announce: Callable[[], None],
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
 ) -> PublicApp:
-    """Build the application that accepts deliveries; `wake` is called after one with runs was committed."""
+    """Build the application that accepts deliveries; `wake` and `announce` as for `IntakeContext`."""
     settings, database = parts.settings, parts.database
-    writer = DeliveryWriter(database, inbox.bounded(settings.store.max_quarantined), feed)
+    writer = DeliveryWriter(database, inbox.bounded(settings.store.max_quarantined))
     context = IntakeContext(
         accept=writer.write,
         handlers_for=parts.registry.names_for,
         wake=wake,
-        announce=lambda: parts.processes.announce(Change.EVENTS),
+        announce=announce,
         waiting=lambda: database.waiting,
         max_waiting=settings.server.max_waiting,
         body_limits=_bodies(settings),

@@ -61,6 +61,11 @@ def build_receiver(
         wake()
         feed.wake()
 
+    def stored() -> None:
+        """An event without runs is in the store."""
+        parts.processes.announce(Change.EVENTS)
+        feed.wake()
+
     wake = dispatch.dispatcher.runs_due
     parts.changes.listen(Change.RUNS, dispatch.dispatcher.wake)
     for change in (Change.RUNS, Change.EVENTS, Change.LEASES):  # a dead process may not have announced its last event
@@ -112,7 +117,7 @@ def build_receiver(
             owner=parts.owner,
         ),
         readiness=readiness,
-        public=public_app(parts, readiness, feed, wake, lambda app: receiver.running()),
+        public=public_app(parts, readiness, committed, stored, lambda app: receiver.running()),
         private=private_app(parts, readiness, feed, wake, jobs, voices),
     )
     return receiver

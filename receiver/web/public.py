@@ -18,7 +18,6 @@ from receiver.errors import NotRunning
 from receiver.model.delivery import Delivery
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
-from receiver.web.api.feed import Feed
 from receiver.web.intake import RETRY_AFTER_SECONDS, Intake
 from receiver.web.root_path import path_within
 
@@ -41,17 +40,13 @@ class DeliveryWriter:
 
     Args:
         accept: stores a batch of deliveries in a transaction; one receipt each.
-        feed: woken after each commit while a stream is open.
     """
 
-    def __init__(
-        self, database: Database, accept: Callable[[Connection, list[Delivery]], Sequence[Receipt]], feed: Feed
-    ) -> None:
+    def __init__(self, database: Database, accept: Callable[[Connection, list[Delivery]], Sequence[Receipt]]) -> None:
         self.closed: str | None = NOT_STARTED
         self.loop: asyncio.AbstractEventLoop | None = None
         self._database = database
         self._accept = accept
-        self._feed = feed
 
     def write(
         self, delivery: Delivery, abandoned: Callable[[Receipt | BaseException], None]
@@ -67,10 +62,7 @@ class DeliveryWriter:
         """
         if self.closed is not None:  # it was closed while the body was read
             raise NotRunning(self.closed)
-        stored = self._database.batch(self._accept, delivery, self.loop, abandoned)
-        if self._feed.active:
-            stored.add_done_callback(self._feed.wake)
-        return stored
+        return self._database.batch(self._accept, delivery, self.loop, abandoned)
 
 
 class PublicApp(Starlette):

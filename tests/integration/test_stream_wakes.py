@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,4 +101,22 @@ async def test_an_idle_replica_polls_rarely_for_its_streams(settings: Settings) 
                 feed.wake()
                 await replica.up.receiver.database.read(lambda connection: None)
         assert POLL_INTERVAL_SECONDS < feed._quiet_seconds() <= changes.QUIET_POLL_SECONDS
+        feed.unsubscribe(stream)
+
+
+async def test_an_event_whose_sender_has_gone_before_the_commit_comes_without_a_poll(settings: Settings) -> None:
+    go = threading.Event()
+    async with idle(settings) as replica:
+        feed, database = replica.up.receiver.feed, replica.up.receiver.database
+        stream = await feed.subscribe(None)
+        held = asyncio.ensure_future(database.write(lambda _: go.wait(PATIENCE)))
+        sending = asyncio.ensure_future(deliver(replica.up, completed("job_1")))
+        async with asyncio.timeout(PATIENCE):
+            while database.waiting < 2:
+                await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        go.set()
+        assert await held
+        assert await next_event(feed, stream) == replica.up.rows()[0]["id"]
         feed.unsubscribe(stream)

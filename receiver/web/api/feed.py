@@ -94,11 +94,11 @@ class Feed:
 
     @property
     def active(self) -> bool:
-        """Whether a stream is open; if not, `wake` need not be called."""
+        """Whether a stream is open."""
         return bool(self._streams)
 
-    def wake(self, _: object = None) -> None:
-        """A transaction was committed, perhaps with an event. Called on the loop."""
+    def wake(self) -> None:
+        """An event was committed, perhaps. Called on the loop."""
         self._wake.set()
 
     def close(self) -> None:
