@@ -9,6 +9,7 @@ write-ahead log long would wait for one.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -25,7 +26,10 @@ I = TypeVar("I")  # noqa: E741 - an item of a batch
 MIN_BATCH, MAX_BATCH = 20, 100
 """Items of one transaction."""
 BATCH_SECONDS = 0.005
-"""How much of the writer's time one transaction may take."""
+"""How much of the writer's time the statements of one batch may take if nothing interrupts them."""
+RECENT_BATCHES = 4
+"""The fastest of so many batches says how long the statements take. The others waited as well: for a processor, for the
+interpreter's lock, for rows that another transaction had locked. Such waits do not grow with the batch."""
 PAUSE_FACTOR = 4
 """The pause after a step, as a multiple of the step's duration."""
 MAX_PAUSE_SECONDS = 1.0
@@ -60,6 +64,7 @@ class BatchWriter:
         self._pause_factor = pause_factor
         self._record = record
         self._size = MIN_BATCH
+        self._item_seconds: deque[float] = deque(maxlen=RECENT_BATCHES)
         self._batches = 0
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
@@ -78,6 +83,9 @@ class BatchWriter:
         self, function: Callable[[Connection, Sequence[I]], T], items: Sequence[I], committed: Callable[[T], None]
     ) -> None:
         """Call `function(connection, batch)` for batches of the items: each in a transaction, with a pause after it.
+
+        The size of a batch follows what `function` takes in the writer's thread, for which others wait. The wait in the
+        writer's queue and the commit are not in it. They are in the pause, which follows the whole.
 
         Args:
             committed: called with what `function` returned, once that is committed.
@@ -116,7 +124,8 @@ class BatchWriter:
             raise
         outcome, seconds = writing.result()
         if len(batch) == self._size:
-            self._size = next_size(self._size, seconds)
+            self._item_seconds.append(seconds / len(batch))
+            self._size = next_size(self._size, min(self._item_seconds))
         committed(outcome)
         self._batches += 1
         if self._batches % CHECKPOINT_BATCHES == 0:
@@ -132,10 +141,10 @@ class BatchWriter:
                 return
 
 
-def next_size(size: int, seconds: float) -> int:
-    """The size of the next batch, after one of `size` that took `seconds`.
+def next_size(size: int, item_seconds: float) -> int:
+    """The size of the next batch, after one of `size`, if an item takes `item_seconds`.
 
     It is as many as fit into `BATCH_SECONDS`, but at most twice as many as before.
     """
-    fits = 2 * size if seconds <= 0 else min(2 * size, int(size * BATCH_SECONDS / seconds))
+    fits = int(min(2 * size, BATCH_SECONDS / item_seconds)) if item_seconds > 0 else 2 * size
     return min(MAX_BATCH, max(MIN_BATCH, fits))
