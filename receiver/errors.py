@@ -89,6 +89,12 @@ class StoreBusy(StoreUnavailable):
     reason = "store_busy"
 
 
+class StoreStalled(StoreUnavailable):
+    """A delivery has waited too long for its commit, which may still happen."""
+
+    reason = "store_stalled"
+
+
 class StoreLocked(StoreUnavailable):
     """Another process does not end its write transaction."""
 

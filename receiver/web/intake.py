@@ -24,6 +24,7 @@ from receiver.errors import (
     ReceiverError,
     SignatureError,
     StoreBusy,
+    StoreStalled,
     StoreUnavailable,
 )
 from receiver.model.delivery import Delivery, Parsed, identity
@@ -103,6 +104,7 @@ class Intake:
         self._source = source
         self._context = context
         self._key_recorded_at: dict[str, float] = {}
+        self._refused_before_commit: set[str] = set()
         self._log = structlog.get_logger("receiver.intake", source=source.name)  # bound at its first use
         unsigned = dict.fromkeys((*source.provider.kept_headers, "content-type", "user-agent"), _MAX_UNSIGNED_HEADER)
         signed = dict.fromkeys(source.scheme.headers, None)
@@ -123,6 +125,8 @@ class Intake:
             self._after_commit(delivery, receipt)
         except (BodyRefused, SignatureError, MalformedDelivery, InvalidJson, StoreUnavailable) as error:
             status, outcome, answer = _refusal(error)
+            if isinstance(error, StoreStalled):
+                self._refused_before_commit.add(delivery.event_id)
             telemetry.delivery_refused(token, source, status, outcome, error, context.client(scope))
             if status is None:
                 return
@@ -186,16 +190,23 @@ class Intake:
             self._context.telemetry.event_stored(delivery)
 
     def _end_unanswered(self, token: Token, delivery: Delivery, outcome: Receipt | BaseException) -> None:
-        """Do what follows a commit, or its failure, for a delivery whose request was cancelled meanwhile."""
+        """Do what follows a commit, or its failure, for a delivery whose request was cancelled or refused meanwhile."""
         telemetry = self._context.telemetry
+        refused_before = delivery.event_id in self._refused_before_commit
+        self._refused_before_commit.discard(delivery.event_id)
         if not isinstance(outcome, BaseException):
             try:
                 self._after_commit(delivery, outcome)
             except QuarantineFull as refused:
                 outcome = refused
             else:
+                if refused_before:
+                    self._log.warning("delivery.stored_late", event_id=outcome.event_id, job=delivery.job_id)
+                    return
                 telemetry.delivery_stored(token, delivery, outcome, _outcome_of(outcome))
                 return
+        if refused_before:
+            return
         reason = outcome.reason if isinstance(outcome, ReceiverError) else None
         telemetry.delivery_refused(token, delivery.source, None, reason, outcome, None)
 

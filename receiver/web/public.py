@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.errors import NotRunning
+from receiver.errors import NotRunning, StoreStalled
 from receiver.model.delivery import Delivery
 from receiver.store.database import Database
 from receiver.store.inbox import Receipt
@@ -29,6 +30,12 @@ NOT_STARTED = (
 )
 STARTING = "The receiver is starting."
 STOPPED = "The receiver has stopped."
+
+
+MAX_WAIT_SECONDS = 15.0
+"""How long a delivery waits for its commit: longer than for a lock, or for a server that hangs. So it is a disk."""
+CHECK_SECONDS = 1.0
+"""How often that is checked, while deliveries wait."""
 
 
 class DeliveryWriter:
@@ -47,6 +54,8 @@ class DeliveryWriter:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._database = database
         self._accept = accept
+        self._waiting: deque[tuple[float, asyncio.Future[Receipt]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def write(
         self, delivery: Delivery, abandoned: Callable[[Receipt | BaseException], None]
@@ -54,15 +63,38 @@ class DeliveryWriter:
         """Store a delivery; done after its commit.
 
         Args:
-            abandoned: as for `Database.batch`.
+            abandoned: as for `Database.batch`; also called if the future has failed with `StoreStalled`.
 
         Raises:
             NotRunning: the receiver does not run.
             StoreUnavailable: from the future: the delivery was not committed.
+            StoreStalled: from the future: it is not committed yet.
         """
         if self.closed is not None:  # it was closed while the body was read
             raise NotRunning(self.closed)
-        return self._database.batch(self._accept, delivery, self.loop, abandoned)
+        stored = self._database.batch(self._accept, delivery, self.loop, abandoned)
+        loop = stored.get_loop()
+        self._waiting.append((loop.time(), stored))
+        if self._timer is None:
+            self._timer = loop.call_later(CHECK_SECONDS, self._refuse_overdue, loop)
+        return stored
+
+    def _refuse_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Fail what waits for too long. It stays in the writer's queue: nothing can take it back."""
+        self._timer = None
+        waiting, overdue = self._waiting, loop.time() - MAX_WAIT_SECONDS
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= overdue):
+            _, stored = waiting.popleft()
+            if not stored.done():
+                stored.set_exception(
+                    StoreStalled(
+                        f"The store {self._database.location} has not committed the delivery within "
+                        f"{MAX_WAIT_SECONDS:g} s, and may still do so: its disk or its server is slow, or does not "
+                        "respond."
+                    )
+                )
+        if waiting:
+            self._timer = loop.call_later(CHECK_SECONDS, self._refuse_overdue, loop)
 
 
 class PublicApp(Starlette):
