@@ -103,4 +103,4 @@ def _failed_at(state: RunState) -> ColumnElement[float]:
 
 def _errors(connection: Connection, ids: set[str]) -> dict[tuple[str, str], str]:
     rows = connection.execute(select(runs.c.event_id, runs.c.handler, runs.c.error).where(runs.c.event_id.in_(ids)))
-    return {(row.event_id, row.handler): row.error for row in rows}
+    return {(row.event_id, row.handler): row.error or "" for row in rows}

@@ -18,6 +18,7 @@ from receiver.store.postgresql.backlog import MANY_CLAIMS
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from receiver.store.turns import Turn
+from tests.stores import query
 from tests.unit.store.conftest import MakeDelivery
 
 pytestmark = pytest.mark.postgresql
@@ -55,6 +56,26 @@ def test_a_turn_that_ends_runs_and_starts_others_is_four_messages_and_a_commit(
     assert written.claimed is not None
     assert [claim.event["job_id"] for claim in written.claimed.started] == [f"job-{number}" for number in range(4, 8)]
     assert [message.partition(" ")[0] for message in messages] == ["BEGIN", "WITH", "SELECT", "WITH"], messages
+
+
+def test_tracebacks_of_a_turn_are_one_message_more(
+    database: Database, delivery: MakeDelivery, messages: list[str]
+) -> None:
+    database.transact(accept, [delivery(job=f"job-{number}", handlers=("save",)) for number in range(3)])
+    request = ClaimRequest(Slots(4, {"save": None}).free({}), Lease("me", NOW + 30), NOW)
+    started = database.transact(turns.write, Turn("me", request=request)).claimed
+    assert started is not None
+    results = [
+        RunResult(claim, "me", "failed", RunState.DEAD, NOW + 1, error="no", error_kind="KeyError", traceback=trace)
+        for claim, trace in zip(started.started, ("File 1", None, "File 3"), strict=True)
+    ]
+    messages.clear()
+
+    assert database.transact(turns.write, Turn("me", results)).held == [True] * 3
+
+    assert [message.split()[0] for message in messages] == ["BEGIN", "WITH", "INSERT"], messages
+    stored = query(database, "SELECT attempt, text FROM run_tracebacks ORDER BY text")
+    assert [(row["attempt"], row["text"]) for row in stored] == [(1, "File 1"), (1, "File 3")]
 
 
 def test_a_claim_during_a_backlog_is_two_messages_and_a_commit(
