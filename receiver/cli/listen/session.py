@@ -23,8 +23,9 @@ from receiver.clock import Clock
 from receiver.model.retry import RetryPolicy, backoff_seconds
 
 RECONNECTS = RetryPolicy(base_seconds=1.0, factor=2.0, cap_seconds=30.0)
-MARGIN_SECONDS = 60.0
-"""How much earlier than the receiver's clock everything is known to be complete: a commit may take a while."""
+MARGIN_SECONDS = 600.0
+"""How much earlier than the receiver's clock everything is known to be complete: a commit may take a while, and so may
+the receiver until it notices one of another process."""
 MIN_PROGRESS_SECONDS = 600.0
 """How much later a position without new events must be to be kept."""
 
