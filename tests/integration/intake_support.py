@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import io
@@ -22,6 +23,7 @@ from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
 from receiver.settings import Settings
 from receiver.store.schema import metadata
+from tests.patience import PATIENCE
 from tests.stores import query
 
 SECRET = "tts_signing_secret_0123456789"
@@ -85,6 +87,13 @@ async def started(receiver: Receiver) -> AsyncIterator[Running]:
         httpx.AsyncClient(transport=transport, base_url="http://receiver.test") as client,
     ):
         yield Running(receiver, client)
+
+
+async def until_waiting(receiver: Receiver) -> None:
+    """Return once a delivery waits for its commit. `Database.waiting` counts what other parts write as well."""
+    async with asyncio.timeout(PATIENCE):
+        while all(stored.done() for _, stored in receiver.public._writer._waiting):
+            await asyncio.sleep(0)
 
 
 class Lines:

@@ -31,6 +31,7 @@ from tests.integration.intake_support import (
     configured,
     running,
     signature,
+    until_waiting,
 )
 from tests.patience import PATIENCE
 from tests.stores import WriteLock
@@ -535,8 +536,7 @@ async def test_a_duplicate_too_is_answered_only_after_its_commit(up: Running) ->
     await up.post(completed())
     lock = WriteLock(up.receiver.database)
     copy = asyncio.create_task(up.post(completed()))
-    while up.receiver.database.waiting < 1:
-        await asyncio.sleep(0)
+    await until_waiting(up.receiver)
     for _ in range(20):
         await asyncio.sleep(0)
     assert not copy.done()

@@ -17,7 +17,7 @@ from receiver.store import changes
 from receiver.store import feed as stored
 from receiver.web.api.feed import POLL_INTERVAL_SECONDS, Feed, Stream
 from tests.integration.api_support import Api, api, deliver
-from tests.integration.intake_support import completed, configured
+from tests.integration.intake_support import completed, configured, until_waiting
 from tests.patience import PATIENCE
 from tests.stores import Store, address_of
 
@@ -111,9 +111,7 @@ async def test_an_event_whose_sender_has_gone_before_the_commit_comes_without_a_
         stream = await feed.subscribe(None)
         held = asyncio.ensure_future(database.write(lambda _: go.wait(PATIENCE)))
         sending = asyncio.ensure_future(deliver(replica.up, completed("job_1")))
-        async with asyncio.timeout(PATIENCE):
-            while database.waiting < 2:
-                await asyncio.sleep(0)
+        await until_waiting(replica.up.receiver)
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         go.set()

@@ -24,7 +24,7 @@ from receiver.simulator import Simulator
 from receiver.simulator.serving import LoopServer
 from receiver.telemetry.hooks import LEASE_LOST, Telemetry
 from tests.integration.engine_support import Gate, Signal, registry
-from tests.integration.intake_support import completed, configured, signature
+from tests.integration.intake_support import completed, configured, signature, until_waiting
 from tests.integration.outbound_support import ReceivedRequest, Say, make_wav, serving
 from tests.integration.telemetry_support import Broken, Recorder
 from tests.recording import recorder
@@ -183,8 +183,7 @@ async def cancel_during_commit(up: Up, body: bytes, *, at: float | None = None) 
 
     with WriteLock(up.receiver.database):
         task = asyncio.ensure_future(up.receiver.public(scope(signature(body, at=at)), receive, unanswered))
-        while not up.receiver.database.waiting:
-            await asyncio.sleep(0)
+        await until_waiting(up.receiver)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
