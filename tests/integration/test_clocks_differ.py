@@ -19,6 +19,7 @@ from receiver.engine.handler import Handler
 from receiver.model.event import JobCompleted
 from tests.integration.engine_support import Signal, registry
 from tests.integration.intake_support import Lines, Running, completed, configured, started
+from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
 from tests.stores import postgresql_address, query
 
@@ -77,7 +78,7 @@ async def test_a_clock_that_differs_takes_nothing_until_it_is_right(
     right, wrong = Machine(address, tmp_path / "right"), Machine(address, tmp_path / "wrong", ahead)
     async with right.running() as up:
         assert (await up.post(completed("first"))).status_code == 202
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not right.begun:
                 await asyncio.sleep(0.01)
         async with wrong.running() as other:

@@ -8,6 +8,7 @@ import pytest
 
 from receiver.telemetry.deferred import DeferredCalls
 from tests.integration.intake_support import logged
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ async def test_calls_are_made_at_the_run_in_their_order_and_once() -> None:
 async def test_a_call_is_made_even_if_nobody_runs_it() -> None:
     made = asyncio.Event()
     DeferredCalls().add(made.set)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await made.wait()
 
 

@@ -16,6 +16,7 @@ from receiver.engine.handler import Handler
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import ActiveHandler, Registry
 from receiver.store.claims import Claim
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +80,7 @@ class Work:
         self.executions.start([claim(name, attempt) for name in handlers])
 
     async def until_ended(self, number: int) -> list[tuple[str, str]]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while len(self.ended) < number:
                 self.changed.clear()
                 await self.changed.wait()
