@@ -87,10 +87,10 @@ def check_metadata(connection: Connection, configured: Sequence[str], pairs: Seq
     for key, _ in pairs:
         if key not in configured:
             near = difflib.get_close_matches(key, configured, n=1)
-            what = f"; did you mean {near[0]!r}?" if near else ": search.metadata does not name it."
+            what = f"; did you mean {near[0]!r}? Otherwise" if near else ":"
             raise MetadataNotIndexed(
-                f"Metadata is not indexed by {key!r}{what} To index it, add it to search.metadata, restart the "
-                "receiver, then run `tts-receiver db index-metadata`."
+                f"Metadata is not indexed by {key!r}{what} add it to search.metadata, restart the receiver, then run "
+                "`tts-receiver db index-metadata`."
             )
     require_indexed(connection, [key for key, _ in pairs])
 

@@ -183,6 +183,24 @@ def test_a_variable_that_should_be_a_table_is_told_in_our_words(
     assert problems(write(GOOD))[where].startswith(what)
 
 
+@pytest.mark.parametrize(
+    ("value", "where", "what"),
+    [
+        ('"customer"', "search.metadata", "list"),
+        ('["a=b"]', "search.metadata.0", "must not have '='"),
+        ('["a", " b"]', "search.metadata.1", "without spaces around it"),
+        ('[""]', "search.metadata.0", "1 to 64 characters"),
+        (f'["{"x" * 65}"]', "search.metadata.0", "1 to 64 characters"),
+        ('["a", "a"]', "search.metadata", "has 'a' twice"),
+        (str([f"k{n}" for n in range(17)]), "search.metadata", "at most 16"),
+        ("[1]", "search.metadata.0", "string"),
+    ],
+)
+def test_keys_that_could_not_be_asked_for_are_refused(write: Write, value: str, where: str, what: str) -> None:
+    found = problems(write(f"[search]\nmetadata = {value}\n{GOOD}"))
+    assert what in found[where], found
+
+
 def test_two_sources_may_not_have_one_path(write: Write) -> None:
     text = "\n".join(
         f'[sources.{name}]\nprovider = "aitts"\nsigning_secrets = ["another_secret_0123456789"]\npath = "/hook"'

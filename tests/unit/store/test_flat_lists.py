@@ -16,6 +16,7 @@ from receiver.model.ids import event_id, new_change_id, new_job_id
 from receiver.store import audit, feed, inbox, job_pages, jobs, names, views
 from receiver.store.audit import AuditFilter
 from receiver.store.database import Database
+from receiver.store.dialect import DIALECTS
 from receiver.store.event_pages import Filter
 from receiver.store.job_pages import JobFilter
 from receiver.store.schema import jobs as jobs_table
@@ -41,7 +42,7 @@ def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
     rng = random.Random(3)
     apart = (finished + UNFINISHED) // UNFINISHED
     rare_apart = (finished + UNFINISHED) // RARE
-    events, ended, watched = [], [], []
+    events, ended, watched, pairs = [], [], [], []
     for n in range(finished + UNFINISHED):
         at = NOW + n
         kind = ("open", "dead", "quarantined")[n // apart % 3] if n % apart == 0 else "done"
@@ -51,15 +52,18 @@ def fill(connection: Connection, delivery: MakeDelivery, finished: int) -> None:
             f"job-{n}", source=rng.choice(SOURCES), type=type_, key=f"job-{n}" if is_end else f"message-{n}",
             event_id=event_id(at, rng.getrandbits(74)), received_at=at, quarantined=kind == "quarantined",
             handlers=("x", "seldom") if type_ == "rare" else ("x",),
+            indexed=(("customer", "rare" if n % rare_apart == 1 else "common"), ("project", str(n % 2))),
         )  # fmt: skip
         events.append(event)
         if is_end:
             id_ = new_job_id(at, rng.getrandbits(74))
             times = {"created_at": at, "due_at": at, "deadline_at": at + 60}
+            pairs += [(id_, *pair) for pair in event.indexed]
             watched.append({"id": id_, "source": event.source, "job_id": f"job-{n}", "state": "watching", **times})
         if kind in ("dead", "done"):
             ended.append({"of": event.event_id, "as": "dead" if kind == "dead" else "succeeded"})
     connection.execute(insert(jobs_table), watched)
+    DIALECTS["sqlite"].events.insert_metadata(connection, "job_metadata", pairs)
     for start in range(0, len(events), 500):
         inbox.accept(connection, events[start : start + 500])
     for n in range(finished):
@@ -110,6 +114,18 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
                 yield f"events {criteria}", views.list_events, (criteria, 5)
         for states in (None, ["watching"], ["completed"], ["unknown"], ["completed", "failed"]):
             yield f"jobs {source} {states}", job_pages.list_jobs, (JobFilter(source=source, states=states), 5)
+    for pairs in ((("customer", "common"),), (("customer", "rare"),), (("customer", "rare"), ("project", "1"))):
+        yield f"events with {pairs}", views.list_events, (Filter(metadata=pairs), 5)
+        yield f"oldest events with {pairs}", views.event_ids, (Filter(metadata=pairs), 5)
+        yield f"jobs with {pairs}", job_pages.list_jobs, (JobFilter(metadata=pairs), 5)
+        if pairs[0][1] == "rare":
+            for state in EVENT_STATES:
+                criteria = Filter("one", "job.failed", state, metadata=pairs)
+                yield f"events {criteria}", views.list_events, (criteria, 5)
+            for run_state in RunState:
+                yield f"runs {run_state} {pairs}", views.list_runs, (Filter(state=run_state, metadata=pairs), 5)
+            yield f"some jobs with {pairs}", job_pages.list_jobs, (JobFilter(source="one", metadata=pairs), 5)
+    yield "rare states of many", views.list_events, (Filter(state="open", metadata=(("customer", "common"),)), 5)
     for job in ("job-7", "job-9", "none"):
         yield f"events of {job}", views.list_events, (Filter(job=job), 5)
         yield f"runs of {job}", views.list_runs, (Filter(job=job), 5)
