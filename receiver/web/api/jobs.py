@@ -107,7 +107,7 @@ async def require_metadata(context: ApiContext, texts: Sequence[str]) -> tuple[P
     """The pairs of a filter by metadata, which must be indexed.
 
     Raises:
-        ProblemError: 400, with what to do.
+        ProblemError: 422, with what to do.
     """
     pairs = parse_pairs(texts)
     if pairs:
@@ -115,7 +115,7 @@ async def require_metadata(context: ApiContext, texts: Sequence[str]) -> tuple[P
             await context.database.read_list(check_metadata, context.settings.search.metadata, pairs)
         except MetadataNotIndexed as error:
             what = str(error)
-            raise ProblemError(400, what, reason=error.reason, errors=[InvalidField("query.metadata", what)]) from None
+            raise ProblemError(422, what, reason=error.reason, errors=[InvalidField("query.metadata", what)]) from None
     return pairs
 
 

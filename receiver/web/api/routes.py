@@ -16,6 +16,7 @@ from receiver.web.api.voices import list_voices
 _LOCATION = {"Location": "The job's path."}
 _RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."}
 _NO_SOURCE = "There is no such source."
+_NOT_INDEXED = {422: "The metadata is not indexed by this key; the detail says what to do."}
 _NO_NAME = {404: "There is no such source or event type; the detail names the nearest."}
 
 ROUTES = (
@@ -69,7 +70,7 @@ ROUTES = (
         "List jobs",
         "jobs",
         {200: ResponseSpec("A page of jobs.", JobPage)},
-        {404: _NO_SOURCE},
+        {404: _NO_SOURCE, **_NOT_INDEXED},
     ),
     Operation("GET", "/v1/jobs/{id}", get_job, "Show a job", "jobs", {200: ResponseSpec("The job.", Job)}),
     Operation(
@@ -88,7 +89,7 @@ ROUTES = (
         "List events",
         "events",
         {200: ResponseSpec("A page of events.", EventPage)},
-        _NO_NAME,
+        {**_NO_NAME, **_NOT_INDEXED},
     ),
     Operation(
         "GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: ResponseSpec("The event.", EventDetail)}
@@ -129,7 +130,7 @@ ROUTES = (
         "Count failed runs by their errors",
         "runs",
         {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
-        {404: "There is no such source, event type or handler; the detail names the nearest."},
+        {404: "There is no such source, event type or handler; the detail names the nearest.", **_NOT_INDEXED},
     ),
     Operation(
         "GET",

@@ -11,8 +11,19 @@ from receiver.engine.filters import NoSuchHandler, check_handlers
 from receiver.store.event_pages import Filter
 from receiver.store.run_errors import error_groups
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import DIGITS, MAX_ITEMS, ErrorWord, HandlerName, RequestModel, ShortText, SourceName
-from receiver.web.api.jobs import require_names
+from receiver.web.api.fields import (
+    DIGITS,
+    MAX_ITEMS,
+    ErrorWord,
+    HandlerName,
+    MetadataPairs,
+    RequestModel,
+    ShortText,
+    SourceName,
+    Time,
+    optional_seconds,
+)
+from receiver.web.api.jobs import require_metadata, require_names
 from receiver.web.api.models import RunErrors, run_errors_of
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import InvalidField, ProblemError
@@ -29,6 +40,9 @@ class RunErrorsQuery(RequestModel):
     type: Annotated[ShortText | None, Field(description="Only of events of this type.")] = None
     error_kind: Annotated[ErrorWord | None, Field(description="Only of this kind; empty: without a kind.")] = None
     reason: Annotated[ErrorWord | None, Field(description="Only for this reason; empty: without one.")] = None
+    since: Annotated[Time | None, Field(description="Only of events received at or after this time.")] = None
+    until: Annotated[Time | None, Field(description="Only of events received before this time.")] = None
+    metadata: MetadataPairs = ()
     limit: Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Groups, the largest first."), DIGITS] = 20
 
 
@@ -37,7 +51,8 @@ async def list_run_errors(context: ApiContext, query: RunErrorsQuery) -> ApiResp
     await require_names(context, query.source, query.type)
     filters = Filter(
         source=query.source, type=query.type, state=query.state, handler=query.handler, error_kind=query.error_kind,
-        reason=query.reason,
+        reason=query.reason, after=optional_seconds(query.since), before=optional_seconds(query.until),
+        metadata=await require_metadata(context, query.metadata),
     )  # fmt: skip
 
     def read(connection: Connection) -> RunErrors:
