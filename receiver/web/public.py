@@ -32,8 +32,9 @@ STARTING = "The receiver is starting."
 STOPPED = "The receiver has stopped."
 
 
-MAX_WAIT_SECONDS = 15.0
-"""How long a delivery waits for its commit: longer than for a lock, or for a server that hangs. So it is a disk."""
+MAX_WAIT_SECONDS = 20.0
+"""How long a delivery waits for its commit: longer than a lock, or a server that hangs and is connected to again, takes
+to be found (15 s). So it is a disk."""
 CHECK_SECONDS = 1.0
 """How often that is checked, while deliveries wait."""
 

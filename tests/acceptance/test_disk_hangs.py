@@ -40,8 +40,7 @@ def test_a_delivery_gets_503_and_is_recognised_when_it_comes_again_though_it_was
             answered = sender.send(server.public, completed("job_1"))
             assert answered == (503, {"error": "unavailable"})
             assert int(sender.retry_after or 0) > 0
-            [line] = server.lines("delivery.not_stored")
-            assert line["outcome"] == "store_stalled"
+            assert server.wait_for("delivery.not_stored")["outcome"] == "store_stalled"
         server.wait_for("delivery.stored_late")
         server.wait_for("run.succeeded")
         again = sender.send(server.public, completed("job_1"))
