@@ -30,7 +30,7 @@ from receiver.model.slots import Slots
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.settings import Settings
-from receiver.store.changes import Change
+from receiver.store.changes import QUIET_POLL_SECONDS, Change
 from receiver.telemetry.hooks import Telemetry
 from receiver.web.api.feed import Feed
 
@@ -54,7 +54,7 @@ def build_receiver(
     """
     parts = build_engine(settings, registry or load_registry(settings), clock, *reporting)
     dispatch = _build_dispatch(parts)
-    feed = Feed(parts.database, parts.changes.poll_seconds)
+    feed = Feed(parts.database, lambda usual: QUIET_POLL_SECONDS if parts.processes.hears else usual)
 
     def committed() -> None:
         """An event with runs is in the store."""

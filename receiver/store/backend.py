@@ -81,6 +81,10 @@ class Processes(Protocol):
         """Whether other processes can detect that this process is alive. Returns at once."""
 
     @property
+    def hears(self) -> bool:
+        """Whether what others announce reaches the subscriber."""
+
+    @property
     def quiet(self) -> bool:
         """Whether what others announce reaches the subscriber, and no process holds leases, as far as is known.
 

@@ -41,6 +41,7 @@ class Heartbeats:
     confirm_seconds = math.inf
     is_visible = True
     quiet = False
+    hears = False
 
     def __init__(self, url: URL, owner: str, clock: Clock) -> None:
         self.owner = owner

@@ -81,6 +81,11 @@ class SessionLocks:
         return self._started and self._listener.connected and not self._held and not self._look
 
     @property
+    def hears(self) -> bool:
+        """Whether there is a connection to hear the others."""
+        return self._started and self._listener.connected
+
+    @property
     def confirm_seconds(self) -> float:
         """In how many seconds a lock has been free for long enough; infinite if none is."""
         return max(0.0, self._confirm_at - self._clock.monotonic())

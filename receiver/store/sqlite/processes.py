@@ -43,6 +43,7 @@ class ProcessFiles:
     """On a file system without locks each try fails."""
     confirm_seconds = math.inf
     quiet = False
+    hears = False
 
     def __init__(self, store: Path, owner: str) -> None:
         path = store.resolve()  # processes may use different paths to the store
