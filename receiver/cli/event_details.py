@@ -47,6 +47,7 @@ def print_event(event: dict[str, Any]) -> None:
         event: a row of `views.get_event`, with `signature`.
     """
     fields = {name: event[name] for name in _FIELDS}
+    fields |= {"metadata": event["payload"].get("metadata") if isinstance(event["payload"], dict) else None}
     fields |= {"received": format_time(event["received_at"]), "body": event["body"].decode("utf-8", "backslashreplace")}
     print_fields(console(), ((name, cell(value)) for name, value in fields.items()))
     print_table(

@@ -89,19 +89,25 @@ def list_(
 
 @app.command()
 def show(
-    event: Annotated[str, typer.Argument(help="The event's id, or a unique prefix.")],
+    event: Annotated[str | None, typer.Argument(help="The event's id, or a unique prefix.")] = None,
     config: Config = None,
+    job: Job = None,
+    metadata: Metadata = None,
     json: Json = False,
 ) -> None:
-    """Show everything about one event."""
+    """Show everything about one event: the named one, or the newest that matches the filters."""
     from receiver.cli.event_details import event_to_dict, print_event, signature_note
-    from receiver.cli.session import find_event_id, open_session
+    from receiver.cli.session import check_names, find_event_id, find_newest_event_id, open_session
     from receiver.store import views
 
+    filter = event_filter(None, None, None, job, None, None, metadata=metadata)
+    _check_selection([event] if event is not None else None, filter, "show")
     with open_session(config) as (settings, database):
-        found = database.query(views.get_event, find_event_id(database, event))
+        check_names(settings, database, None, None, filter.metadata)
+        id_ = find_newest_event_id(database, filter) if event is None else find_event_id(database, event)
+        found = database.query(views.get_event, id_)
         if found is None:  # pruned since it was looked up
-            raise NotFound(f"There is no event {event}.")
+            raise NotFound(f"There is no event {id_}.")
         found["signature"] = signature_note(settings, found)
     if json:
         print_json(event_to_dict(found))
@@ -282,5 +288,7 @@ def _check_selection(named: list[str] | None, filter: Filter, verb: str) -> None
 
     if named and filter != Filter():
         raise typer.BadParameter("Name events or filter them, not both.")
+    if not named and filter == Filter() and verb == "show":
+        raise typer.BadParameter("Name an event, or filter them, as in --job JOB.")
     if not named and filter == Filter():
         raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` selects all of them.")

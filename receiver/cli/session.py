@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from receiver.assembly.resources import open_database
+from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
 from receiver.engine.filters import check_filter, check_handlers, check_metadata
 from receiver.engine.plugins import load_registry
@@ -18,6 +19,7 @@ from receiver.settings import Settings, load
 from receiver.store import jobs, views
 from receiver.store.clocks import compare_with_server
 from receiver.store.database import Database
+from receiver.store.event_pages import Filter
 from receiver.store.jobs import Row
 from receiver.store.migrate import require_usable
 
@@ -100,6 +102,21 @@ def find_event_id(database: Database, prefix: str) -> str:
     if len(found) > 1:
         raise NotFound(f"More than one event starts with {prefix}; give a longer prefix.")
     return found[0]
+
+
+def find_newest_event_id(database: Database, filter: Filter) -> str:
+    """The id of the newest event that matches; a line on standard error says so if there are others.
+
+    Raises:
+        NotFound: none matches.
+    """
+    found = database.query_list(views.list_events, filter, 2)
+    if not found:
+        raise NotFound("No event matches. The end of a job is one; `tts-receiver jobs list` has jobs that are open.")
+    if len(found) > 1:
+        echo_error("This is the newest event of several; `tts-receiver events list` has the others.")
+    id_: str = found[0]["id"]
+    return id_
 
 
 def find_job(database: Database, reference: str, source: str | None) -> Row:

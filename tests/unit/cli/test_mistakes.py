@@ -32,6 +32,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "events list --since 2h --until 3h",
             "--since 2h is later than --until 3h",
         ),
+        ("events show", "Name an event, or filter them, as in --job JOB."),
+        ("events show evt_1 --job x", "Name events or filter them, not both."),
         ("events list --metadata customer", "Invalid value for --metadata: 'customer' is not KEY=VALUE."),
         (
             f"jobs list --metadata customer={'x' * 257}",

@@ -69,6 +69,17 @@ def test_lists_and_changes_have_what_has_all_pairs_alone(ids: list[str]) -> None
     assert changes[0]["filter"]["metadata"] == ["customer=acme"]
 
 
+def test_the_newest_event_that_matches_is_shown(ids: list[str]) -> None:
+    shown = said("events", "show", "--metadata", "customer=acme", "--metadata", "part=3", "--json")
+    assert (json.loads(shown.stdout)["id"], shown.stderr) == (ids[3], "")
+    shown = said("events", "show", "--metadata", "customer=acme")
+    assert ids[5] in shown.stdout
+    assert '{"customer": "acme", "part": 5}' in shown.stdout
+    assert shown.stderr == "This is the newest event of several; `tts-receiver events list` has the others.\n"
+    assert json.loads(said("events", "show", "--job", "job-2", "--json").stdout)["id"] == ids[2]
+    assert refused("events", "show", "--metadata", "customer=none").startswith("No event matches.")
+
+
 def test_a_key_that_is_almost_one_is_suggested(ids: list[str]) -> None:
     assert "Metadata is not indexed by 'custmer'; did you mean 'customer'?" in refused(
         "events", "list", "--metadata", "custmer=acme"
