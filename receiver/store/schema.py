@@ -5,15 +5,11 @@ Times are unix seconds (double precision), from the clock that is passed in, nev
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
     Column,
-    ColumnElement,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -24,37 +20,19 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    TextClause,
     UniqueConstraint,
     or_,
     text,
 )
 
 from receiver.model.audit import AuditState
+from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
 HEAD = "0009"
 """The newest migration; a test compares it with the scripts."""
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-    }
-)
-
-
-def _one_of(column: str, words: type[StrEnum]) -> str:
-    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
-
-
-def _where(condition: ColumnElement[bool] | TextClause) -> dict[str, Any]:
-    """The condition of a partial index, for every database: one that does not get it indexes all rows."""
-    return {"sqlite_where": condition, "postgresql_where": condition}
-
+metadata = MetaData(naming_convention=NAMES)
 
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that is compared by its bytes, everywhere: ids sort by time, and pages continue after a name. The order of a
@@ -85,19 +63,19 @@ events = Table(
     Column("body", LargeBinary, nullable=False),
     # `key` is first, so that the constraint's index also finds a job's events.
     UniqueConstraint("key", "source", "type"),
-    CheckConstraint(_one_of("status", EventStatus), name="status"),
+    CheckConstraint(one_of("status", EventStatus), name="status"),
 )
 
 # Lists by source and type, newest first, and which sources and types there are.
 Index("ix_events_kind", events.c.source, events.c.type, events.c.id)
 # The events of a job whose identity is not the job. All others are found by `key`.
-Index("ix_events_job", events.c.job_id, events.c.id, **_where(events.c.job_id != events.c.key))
+Index("ix_events_job", events.c.job_id, events.c.id, **where(events.c.job_id != events.c.key))
 Index(
     "ix_events_quarantined",
     events.c.source,
     events.c.id,
     events.c.received_at,
-    **_where(events.c.status == "quarantined"),
+    **where(events.c.status == "quarantined"),
 )
 
 runs = Table(
@@ -129,7 +107,7 @@ runs = Table(
     Column("error_kind", _TEXT),
     Column("reason", _TEXT),
     PrimaryKeyConstraint("event_id", "handler"),
-    CheckConstraint(_one_of("state", RunState), name="state"),
+    CheckConstraint(one_of("state", RunState), name="state"),
     CheckConstraint("(state = 'running') = (lease_owner IS NOT NULL AND lease_until IS NOT NULL)", name="lease"),
     sqlite_with_rowid=False,
 )
@@ -137,14 +115,14 @@ Index(
     "ix_runs_due",
     runs.c.handler,
     runs.c.due_at,
-    **_where(runs.c.state == "pending"),
+    **where(runs.c.state == "pending"),
 )
-Index("ix_runs_waiting", runs.c.due_at, **_where(runs.c.waits_for.is_not(None)))
+Index("ix_runs_waiting", runs.c.due_at, **where(runs.c.waits_for.is_not(None)))
 Index(
     "ix_runs_suspects",
     runs.c.state,
     runs.c.due_at,
-    **_where(text("crashes >= 2 AND state IN ('pending', 'running')")),
+    **where(text("crashes >= 2 AND state IN ('pending', 'running')")),
 )
 # Runs that have not succeeded, to count and list them without reading the others. The search for expired leases reads
 # the running ones here: they are few, and that costs less than an index of leases, which every attempt would change.
@@ -153,11 +131,11 @@ Index(
     runs.c.state,
     runs.c.handler,
     runs.c.event_id,
-    **_where(runs.c.state != "succeeded"),
+    **where(runs.c.state != "succeeded"),
 )
 
 # Lists of runs that succeeded.
-Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **_where(runs.c.state == "succeeded"))
+Index("ix_runs_succeeded", runs.c.handler, runs.c.event_id, **where(runs.c.state == "succeeded"))
 
 # Failed runs, by the kind and by the reason of their error: lists, and groups that are counted from the index alone,
 # which therefore has no condition on another column. Dead runs of an earlier schema have no kind.
@@ -169,7 +147,7 @@ Index(
     runs.c.event_id,
     runs.c.reason,
     runs.c.finished_at,
-    **_where(or_(runs.c.error_kind.is_not(None), runs.c.state == "dead")),
+    **where(or_(runs.c.error_kind.is_not(None), runs.c.state == "dead")),
 )
 Index(
     "ix_runs_reasons",
@@ -178,7 +156,7 @@ Index(
     runs.c.reason,
     runs.c.event_id,
     runs.c.error_kind,
-    **_where(runs.c.reason.is_not(None)),
+    **where(runs.c.reason.is_not(None)),
 )
 
 attempts = Table(
@@ -282,17 +260,17 @@ jobs = Table(
     # `job_id` is first, so that the constraint's index also finds the job of an event.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
-    CheckConstraint(_one_of("state", JobState), name="state"),
+    CheckConstraint(one_of("state", JobState), name="state"),
     CheckConstraint("job_id IS NOT NULL OR (request IS NOT NULL AND submit_key IS NOT NULL)", name="asked"),
     CheckConstraint("job_id IS NOT NULL OR state IN ('submitting', 'failed', 'cancelled', 'unknown')", name="named"),
 )
 _OPEN = jobs.c.state.in_(["submitting", "watching"])
-Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, **_where(_OPEN))
+Index("ix_jobs_due", jobs.c.source, jobs.c.state, jobs.c.due_at, **where(_OPEN))
 # Lists by source and state, newest first, and counts of each.
 Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
 # Jobs that may be deleted, oldest first.
-Index("ix_jobs_ended", jobs.c.ended_at, **_where(jobs.c.ended_at.is_not(None)))
-Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **_where(jobs.c.lease_until.is_not(None)))
+Index("ix_jobs_ended", jobs.c.ended_at, **where(jobs.c.ended_at.is_not(None)))
+Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **where(jobs.c.lease_until.is_not(None)))
 
 # Pairs of the metadata of events and jobs, with keys that the configuration names (`search.metadata`). Tables of their
 # own, because most stores need none, and an event or a job may have several.
@@ -371,7 +349,7 @@ audit_entries = Table(
     Column("updated_at", Double, nullable=False),
     Column("detail", _TEXT),
     Column("filter", JSON, nullable=False),
-    CheckConstraint(_one_of("state", AuditState), name="state"),
+    CheckConstraint(one_of("state", AuditState), name="state"),
 )
 # Lists by operation, and by actor, newest first; and which operations an actor has used.
 Index("ix_audit_entries_operation", audit_entries.c.operation, audit_entries.c.id)
