@@ -81,10 +81,10 @@ class Auditor:
         return self._recorder(AuditState.UNFINISHED, filter)
 
     def _recorder(self, state: AuditState, filter: dict[str, Any]) -> ChangeRecorder:
-        now = round(self.clock.now(), 6)  # so that the time that a list shows, finds the entry again
+        now = self.clock.now()
         entry = AuditEntry(
             id=new_change_id(now, self.rng.getrandbits(74)),
-            at=now,
+            at=int(now * 1000) / 1000,  # as in the id, by which lists are bounded
             actor=self.redact.bounded(self.actor, MAX_TEXT),
             via=self.via,
             operation=self.operation,

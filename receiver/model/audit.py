@@ -59,7 +59,7 @@ class AuditEntry:
 
     Attributes:
         id: sorts by time.
-        at: unix seconds.
+        at: unix seconds, whole milliseconds.
         actor: a token's id, `local`, or a user of a host.
         filter: what it is about, as JSON values: bounded, and without secrets.
         state: `unfinished` for a change in several transactions.

@@ -6,6 +6,7 @@ or less than was committed, also if the process is killed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,15 +99,10 @@ def list_entries(connection: Connection, filters: AuditFilter, limit: int) -> li
 def _searches(connection: Connection, filters: AuditFilter) -> list[IndexSearch]:
     c = audit_entries.c
     before = [] if filters.older_than is None else [filters.older_than]
-    checks = []
-    after = ""
-    if filters.since is not None:
-        after = first_id_at(filters.since, CHANGE_PREFIX)
-        checks.append(c.at >= filters.since)
     if filters.until is not None:
-        before.append(first_id_at(filters.until + 0.001, CHANGE_PREFIX))  # ids have whole milliseconds
-        checks.append(c.at < filters.until)
-    every = IndexSearch(c.id, after=after, before=min(before, default=None), checks=tuple(checks))
+        before.append(_first_id(filters.until))
+    after = "" if filters.since is None else _first_id(filters.since)
+    every = IndexSearch(c.id, after=after, before=min(before, default=None))
     if filters.actor is None and filters.operation is None:
         return [every]
     if filters.actor is None:
@@ -116,6 +112,16 @@ def _searches(connection: Connection, filters: AuditFilter) -> list[IndexSearch]
     else:
         operations = distinct(connection, c.operation, c.actor == filters.actor, max_values=MAX_OPERATIONS)
     return [replace(every, same=((c.actor, filters.actor), (c.operation, operation))) for operation in operations]
+
+
+def _first_id(seconds: float) -> str:
+    """A text that sorts before the ids of all entries that began at this time or later, and after all others.
+
+    Entries begin at whole milliseconds. So no condition on the time itself is needed, whose estimate would mislead
+    PostgreSQL.
+    """
+    milliseconds = math.ceil(round(seconds * 1000, 3))  # a time is not exact in binary
+    return first_id_at((milliseconds + 0.5) / 1000, CHANGE_PREFIX)
 
 
 # delete

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection
 
+from receiver.engine.audit import Auditor
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.ids import new_change_id
+from receiver.model.redact import Redactor
+from receiver.model.timestamps import utc
 from receiver.store import audit
 from receiver.store.audit import AuditFilter
 from receiver.store.database import Database
+from tests.clocks import SetClock
 from tests.unit.store.conftest import NOW
 
 
@@ -100,6 +108,17 @@ def filled(database: Database) -> Database:
 def test_a_list_has_what_matches_the_newest_first(filled: Database, criteria: dict[str, Any], found: list[int]) -> None:
     assert times(filled, **criteria) == found
     assert filled.query_list(audit.list_entries, AuditFilter(**criteria), 2) == listed(filled, **criteria)[:2]
+
+
+@given(milliseconds=st.integers(1_600_000_000_000, 4_000_000_000_000), part=st.floats(0.01, 0.99))
+def test_the_time_of_an_entry_finds_it_and_the_next_millisecond_does_not(milliseconds: int, part: float) -> None:
+    """Whatever part of a millisecond the clock had, and though no time is exact in binary."""
+    clock = SetClock((milliseconds + part) / 1000)
+    made = Auditor(AuditOperation.PRUNE, "app", Via.API, Redactor(), clock, random.Random(milliseconds)).single().entry
+    shown = datetime.fromisoformat(utc(made.at).isoformat()).timestamp()
+    later = shown + 0.001
+    assert audit._first_id(shown) < made.id < audit._first_id(later)
+    assert made.at == shown
 
 
 def test_what_is_old_is_deleted_page_by_page(filled: Database) -> None:
