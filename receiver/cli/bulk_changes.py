@@ -102,12 +102,10 @@ def run_in_batches(
         with stop_signals(stop):
             try:
                 await working
-            except asyncio.CancelledError:
-                await finish(AuditState.STOPPED)
-                raise
-            except Exception:
-                with contextlib.suppress(StoreUnavailable):  # which is why it failed: the entry stays unfinished
-                    await finish(AuditState.FAILED)
+            except (asyncio.CancelledError, Exception) as error:
+                stopped = isinstance(error, asyncio.CancelledError)
+                with contextlib.suppress(StoreUnavailable):  # then the entry stays unfinished
+                    await finish(AuditState.STOPPED if stopped else AuditState.FAILED)
                 raise
             await finish(AuditState.COMPLETED)
 
