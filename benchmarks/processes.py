@@ -123,6 +123,7 @@ def receiver(
     wrapper: str | None = None,
     root: Path = ROOT,
     options: Sequence[str] = (),
+    disk: Path | None = None,
 ) -> Iterator[Server]:
     """Run `tts-receiver serve` in a folder of its own, with a source `aitts` unless `config` (TOML) has sources.
 
@@ -131,8 +132,9 @@ def receiver(
         wrapper: the name of one of them, a Python script that is run instead of `python -m receiver`.
         root: the checkout to run.
         options: further options of `serve`.
+        disk: a folder on the disk to use, instead of the one for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="tts-receiver-bench-", dir=disk) as name:
         folder = Path(name)
         file = folder / "receiver.toml"
         source = (
