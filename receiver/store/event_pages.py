@@ -9,7 +9,6 @@ of the events found here.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from receiver.model.metadata import Pair
 from receiver.store.distinct import distinct
 from receiver.store.expressions import CheckedOnly, exists_for_row
 from receiver.store.schema import event_metadata, events, runs
-from receiver.store.search_plans import SearchPlan, fewest
+from receiver.store.search_plans import SearchPlan, fewest, has_pairs
 from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import OPEN_STATES, EventStatus, RunState
 
@@ -197,19 +196,10 @@ def _by_metadata(criteria: _Criteria) -> list[SearchPlan]:
     return [
         SearchPlan(
             [_search(id_, criteria.filters, (event_metadata.c.key, key), (event_metadata.c.value, value))],
-            [*_has_pairs(id_, [pair for pair in pairs if pair != (key, value)]), *event],
+            [*has_pairs(id_, event_metadata, [pair for pair in pairs if pair != (key, value)]), *event],
         )
         for key, value in pairs
     ]
-
-
-def _has_pairs(event_id: Any, pairs: Iterable[Pair]) -> list[Any]:
-    """A condition for each pair: the event has it."""
-    found = []
-    for key, value in pairs:
-        other = event_metadata.alias()
-        found.append(exists_for_row(other.c.event_id == event_id, other.c.key == key, other.c.value == value))
-    return found
 
 
 def _by_quarantine(connection: Connection, criteria: _Criteria) -> SearchPlan:
@@ -313,7 +303,11 @@ def _source_and_type(filters: Filter) -> list[Any]:
 
 def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
     """The conditions that are checked for each result of a search of events, these included."""
-    checks = [*more, *_received_between(criteria.filters), *_has_pairs(events.c.id, criteria.filters.metadata)]
+    checks = [
+        *more,
+        *_received_between(criteria.filters),
+        *has_pairs(events.c.id, event_metadata, criteria.filters.metadata),
+    ]
     if criteria.quarantined is not None:
         status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))
@@ -329,7 +323,7 @@ def checks_of_event(filters: Filter) -> list[Any]:
     """What a filter says about the event of a run, as conditions on the row of the run."""
     of_event = _received_between(filters) + _source_and_type(filters)
     event = [exists_for_row(events.c.id == runs.c.event_id, *of_event)] if of_event else []
-    return [*_has_pairs(runs.c.event_id, filters.metadata), *event]
+    return [*has_pairs(runs.c.event_id, event_metadata, filters.metadata), *event]
 
 
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:

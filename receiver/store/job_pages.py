@@ -5,7 +5,7 @@ Separate from `store.jobs`, which changes jobs and finds single ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from receiver.store.distinct import distinct
 from receiver.store.expressions import CheckedOnly, JsonBytes, exists_for_row
 from receiver.store.jobs import Row
 from receiver.store.schema import job_metadata, jobs
-from receiver.store.search_plans import SearchPlan, fewest
+from receiver.store.search_plans import SearchPlan, fewest, has_pairs
 from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import JobState
 
@@ -115,7 +115,7 @@ def _by_metadata(filters: JobFilter) -> list[SearchPlan]:
     id_, plans = job_metadata.c.job_id, []
     of_job = _checks(replace(filters, metadata=()))
     for key, value in filters.metadata:
-        checks = _has_pairs(id_, [pair for pair in filters.metadata if pair != (key, value)])
+        checks = has_pairs(id_, job_metadata, [pair for pair in filters.metadata if pair != (key, value)])
         if of_job:
             checks.append(exists_for_row(jobs.c.id == id_, *of_job))
         plans.append(
@@ -153,13 +153,4 @@ def _checks(filters: JobFilter) -> list[Any]:
         checks.append(jobs.c.created_at >= filters.created_after)
     if filters.created_before is not None:
         checks.append(jobs.c.created_at < filters.created_before)
-    return [*checks, *_has_pairs(jobs.c.id, filters.metadata)]
-
-
-def _has_pairs(id_: Any, pairs: Iterable[Pair]) -> list[Any]:
-    """A condition for each pair: the job has it."""
-    found = []
-    for key, value in pairs:
-        other = job_metadata.alias()
-        found.append(exists_for_row(other.c.job_id == id_, other.c.key == key, other.c.value == value))
-    return found
+    return [*checks, *has_pairs(jobs.c.id, job_metadata, filters.metadata)]

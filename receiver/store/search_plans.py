@@ -5,13 +5,15 @@ Separate from the pages of events and of jobs, which both choose between plans.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
+from receiver.model.metadata import Pair
 from receiver.store.dialect import DIALECTS
+from receiver.store.expressions import exists_for_row
 from receiver.store.searches import IndexSearch, Order
 
 COUNT_LIMITS = (100, 1000, 10_000)
@@ -53,3 +55,16 @@ def fewest(connection: Connection, plans: Sequence[SearchPlan]) -> SearchPlan | 
         if min(counts) < limit:
             return plans[counts.index(min(counts))]
     return None
+
+
+def has_pairs(id_: Any, index: Table, pairs: Iterable[Pair]) -> list[Any]:
+    """A condition for each pair of metadata: the event or the job with this id has it.
+
+    Args:
+        index: `event_metadata` or `job_metadata`, whose first column has the ids.
+    """
+    conditions = []
+    for key, value in pairs:
+        of = index.alias()
+        conditions.append(exists_for_row(of.columns[0] == id_, of.c.key == key, of.c.value == value))
+    return conditions
