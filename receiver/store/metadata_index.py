@@ -141,7 +141,12 @@ def index_rows(connection: Connection, what: Indexed, rows: Sequence[StoredMetad
     pairs = [(row.id, *pair) for row in rows for pair in indexed_pairs(row.metadata, keys)]
     if pairs:
         id_ = what.table.c.id
-        stored = select(id_).where(id_.in_({row[0] for row in pairs})).order_by(id_).with_for_update(key_share=True)
+        stored = (
+            select(id_)
+            .where(id_.in_({row[0] for row in pairs}))
+            .order_by(id_)
+            .with_for_update(read=True, key_share=True)
+        )
         kept = set(connection.execute(stored).scalars())
         pairs = [row for row in pairs if row[0] in kept]
         DIALECTS[connection.dialect.name].events.insert_metadata(connection, what.index.name, pairs)
