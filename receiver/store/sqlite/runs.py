@@ -15,6 +15,8 @@ from receiver.store.states import RunState
 if TYPE_CHECKING:
     from receiver.store.runs import RunResult
 
+_OF_ERROR = ("error", "error_kind", "reason")
+"""Columns of runs and attempts. They are left out of a batch in which no attempt failed."""
 _TRACEBACK = """
     INSERT INTO run_tracebacks (event_id, handler, attempt, text) VALUES (?, ?, ?, ?)
     ON CONFLICT (event_id, handler) DO UPDATE SET attempt = excluded.attempt, text = excluded.text
@@ -23,7 +25,8 @@ _WAITING = "runs INDEXED BY ix_runs_waiting WHERE waits_for IS NOT NULL"
 
 
 def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
-    """One statement for all results, and one for all attempts."""
+    """One statement for all results, and one for all attempts. Where no attempt failed, both are shorter."""
+    of_error = _OF_ERROR if any(item.error is not None for item in results) else ()
     values: list[Any] = []
     for item in results:
         values += (
@@ -35,33 +38,32 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
             None if item.state is RunState.PENDING else item.ended,
             item.forgiven,
             None if item.result is None else json.dumps(item.result),
-            item.error,
             item.crashes,
-            item.error_kind,
-            item.reason,
         )
-    keys = run_statement(connection, _finish_statement(len(results)), values)
+        if of_error:
+            values += item.error, item.error_kind, item.reason
+    keys = run_statement(connection, _finish_statement(len(results), of_error), values)
     held = set(keys)
     if done := [item for item in results if item.outcome != "postponed" and item.claim.key in held]:
-        _insert_attempts(connection, done)
+        _insert_attempts(connection, done, of_error)
     return keys
 
 
 @lru_cache(maxsize=512)
-def _finish_statement(rows: int) -> str:
+def _finish_statement(rows: int, of_error: tuple[str, ...]) -> str:
     """One statement for all results: one for each would be most of the dispatcher's work."""
-    row = f"({', '.join('?' * 14)})"
+    row = f"({', '.join('?' * (11 + len(of_error)))})"
+    errors = ", ".join(f"{column} = {f'done.{column}' if of_error else 'NULL'}" for column in _OF_ERROR)
     return f"""
         WITH done (
-            event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, error,
-            crashes, error_kind, reason
+            event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven, result, crashes
+            {"".join(f", {column}" for column in of_error)}
         )
         AS (VALUES {", ".join([row] * rows)})
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at,
-            forgiven = runs.forgiven + done.forgiven, result = done.result, error = done.error,
-            crashes = done.crashes, error_kind = done.error_kind, reason = done.reason,
-            lease_owner = NULL, lease_until = NULL
+            forgiven = runs.forgiven + done.forgiven, result = done.result, crashes = done.crashes,
+            {errors}, lease_owner = NULL, lease_until = NULL
         FROM done
         WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
             AND runs.lease_owner = done.owner AND runs.state = 'running'
@@ -69,23 +71,23 @@ def _finish_statement(rows: int) -> str:
     """  # noqa: S608 - placeholders only
 
 
-def _insert_attempts(connection: Connection, results: Sequence[RunResult]) -> None:
+def _insert_attempts(connection: Connection, results: Sequence[RunResult], of_error: tuple[str, ...]) -> None:
     values: list[Any] = []
     for item in results:
         claim = item.claim
         values += (
-            claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome, item.error,
-            item.error_kind, item.reason,
+            claim.event_id, claim.handler, claim.attempt, claim.started, item.ended, item.outcome,
         )  # fmt: skip
-    run_statement(connection, _attempts_statement(len(results)), values)
+        if of_error:
+            values += item.error, item.error_kind, item.reason
+    run_statement(connection, _attempts_statement(len(results), of_error), values)
 
 
 @lru_cache(maxsize=512)
-def _attempts_statement(rows: int) -> str:
-    return (
-        "INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error, error_kind, reason) "
-        "VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
-    )
+def _attempts_statement(rows: int, of_error: tuple[str, ...]) -> str:
+    columns = ("event_id", "handler", "number", "started", "ended", "outcome", *of_error)
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO attempts ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 def put_tracebacks(connection: Connection, results: Sequence[RunResult]) -> None:

@@ -46,7 +46,7 @@ def forget_fencing(patch: pytest.MonkeyPatch) -> None:
     """Any attempt may write the result of a run that its process holds."""
     text = sqlite_runs._finish_statement.__wrapped__
     patch.setattr(
-        sqlite_runs, "_finish_statement", lambda rows: text(rows).replace("AND runs.attempt = done.attempt", "")
+        sqlite_runs, "_finish_statement", lambda *of: text(*of).replace("AND runs.attempt = done.attempt", "")
     )
 
 
