@@ -66,16 +66,19 @@ def test_a_batch_of_runs_is_not_compared_with_each_running_run(
     database: Database, claimed: list[Claim], explained: Explained
 ) -> None:
     keys = [claim.key for claim in claimed]
-    results = [RunResult(claim, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for claim in claimed]
+    half = BATCH // 2
+    succeeded = [RunResult(claim, "me", "succeeded", RunState.SUCCEEDED, NOW + 1) for claim in claimed[:half]]
+    failed = [RunResult(claim, "me", "failed", RunState.DEAD, NOW + 1, error="no") for claim in claimed[half:]]
 
     assert len(claimed) == BATCH
     assert database.transact(claims.extend, keys, "me", NOW + 60) == []
-    assert database.transact(runs.finish, results) == [True] * BATCH
+    assert database.transact(runs.finish, succeeded) == [True] * half
+    assert database.transact(runs.finish, failed) == [True] * half
     named = [key[:2] for key in keys]
     database.transact(runs.replay, named, NOW + 2)
     database.transact(runs.cancel, named, NOW + 3)
 
-    assert len(explained) >= 4
+    assert len(explained) >= 5
     for statement, plan in explained:
         for node in nodes(plan):
             assert node.get("Rows Removed by Join Filter", 0) == 0, statement
