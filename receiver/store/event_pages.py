@@ -81,11 +81,6 @@ class RunCondition:
         """Whether it says anything about the run's error."""
         return self.error_kind is not None or self.reason is not None
 
-    @property
-    def is_any(self) -> bool:
-        """Whether every run meets it."""
-        return self == RunCondition()
-
     def checks(self) -> list[Any]:
         """As conditions on a row of `runs`."""
         conditions: list[Any] = []
@@ -93,17 +88,26 @@ class RunCondition:
             conditions.append(runs.c.state.in_(self.states))
         if self.handler is not None:
             conditions.append(runs.c.handler == self.handler)
-        return conditions + self.checks_of_error()
+        for column, value in self._errors():
+            conditions.append(CheckedOnly(column) == value if value else CheckedOnly(column).is_(None))
+        return conditions + self._with_error()
 
-    def checks_of_error(self) -> list[Any]:
-        """As conditions on a row of `runs`, those about its error. Without an error its kind means nothing."""
+    def checks_beyond_search(self) -> list[Any]:
+        """As conditions on a row of `runs` that was searched by state, handler, and reason or else kind of the error.
+
+        What was searched is not repeated: PostgreSQL would believe that few rows meet both, and sort all of them.
+        """
+        searched = "reason" if self.reason else "error_kind" if self.error_kind else ""
+        others = [of for of in self._errors() if of[0].name != searched]
+        return self._with_error() + [column == value if value else column.is_(None) for column, value in others]
+
+    def _errors(self) -> list[tuple[Any, str]]:
         values = ((runs.c.error_kind, self.error_kind), (runs.c.reason, self.reason))
-        conditions: list[Any] = [
-            CheckedOnly(column) == value if value else CheckedOnly(column).is_(None)
-            for column, value in values
-            if value is not None
-        ]
-        return [CheckedOnly(runs.c.error).is_not(None), *conditions] if conditions else []
+        return [(column, value) for column, value in values if value is not None]
+
+    def _with_error(self) -> list[Any]:
+        """Without an error its kind means nothing."""
+        return [CheckedOnly(runs.c.error).is_not(None)] if self.has_error else []
 
 
 def run_condition(filters: Filter, states: tuple[RunState, ...] | None) -> RunCondition:
@@ -124,7 +128,7 @@ class _Criteria:
 def page_of_events(connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
     """The ids of the first events that match; `filters.state` is one of `EVENT_STATES`."""
     failed = replace(run_condition(filters, None), handler=None)
-    with_run = None if failed.is_any else failed
+    with_run = None if failed == RunCondition() else failed
     criteria = {
         None: _Criteria(filters, with_run=with_run),
         "quarantined": _Criteria(filters, quarantined=True, with_run=with_run),
@@ -238,7 +242,7 @@ def _by_kind(connection: Connection, criteria: _Criteria) -> SearchPlan | None:
 def _by_run(connection: Connection, criteria: _Criteria) -> SearchPlan | None:
     """Searches by state and handler; None if the filter names neither, or if they would be too many."""
     run = criteria.with_run
-    if run is None or run.is_any:
+    if run in (None, RunCondition()):
         return None
     if run == RunCondition((RunState.SUCCEEDED,)) and (criteria.filters.source or criteria.filters.type):
         return None  # most events have such a run
@@ -328,7 +332,7 @@ def checks_of_event(filters: Filter) -> list[Any]:
 
 def _checks_of_runs(criteria: _Criteria) -> list[Any]:
     """The conditions that are checked for each result of a search of runs."""
-    checks: list[Any] = [] if criteria.with_run is None else criteria.with_run.checks_of_error()
+    checks: list[Any] = [] if criteria.with_run is None else criteria.with_run.checks_beyond_search()
     checks += checks_of_event(criteria.filters)
     if criteria.without:
         other = runs.alias()

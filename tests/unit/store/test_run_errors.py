@@ -9,19 +9,21 @@ import pytest
 
 from receiver.model.ids import event_id
 from receiver.model.slots import Slots
-from receiver.store import inbox, runs
+from receiver.store import inbox, runs, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
 from receiver.store.run_errors import STATES, ErrorGroup, ErrorGroups, error_groups
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
-from tests.stores import query
+from tests.stores import execute, query
 from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of
+from tests.unit.store.test_postgresql_plans import read_rows
 
 WHYS = [("rejected", "no_voice"), ("rejected", None), ("KeyError", None), ("rejected", "too_long"), (None, None)]
 HANDLERS = ("x", "y")
+MANY = 4000
 
 
 @pytest.fixture
@@ -113,3 +115,27 @@ def test_the_largest_come_first_and_all_are_counted(failed: Database) -> None:
 def test_groups_of_dead_runs_are_counted_from_the_index_alone(failed: Database) -> None:
     [counted, _] = plans_of(failed, error_groups, Filter(), 20)
     assert any("USING COVERING INDEX ix_runs_errors (state=?)" in line for line in counted.lines), counted
+
+
+@pytest.mark.postgresql
+def test_a_page_of_runs_with_an_error_reads_no_more_of_many(database: Database, delivery: MakeDelivery) -> None:
+    deliveries = [delivery(f"{n}", event_id=event_id(NOW + n, n), handlers=("x",)) for n in range(MANY)]
+    for start in range(0, MANY, 500):
+        database.transact(inbox.accept, deliveries[start : start + 500])
+    execute(
+        database,
+        "UPDATE runs SET state = 'dead', finished_at = 1, error = 'no', error_kind = 'rejected', "
+        "reason = CASE WHEN event_id < :middle THEN 'no_voice' END",
+        middle=event_id(NOW + MANY // 2, 0),
+    )
+    with database._writer_engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.execute("VACUUM ANALYZE")
+    for criteria in (
+        Filter(error_kind="rejected"),
+        Filter(state="dead", reason="no_voice"),
+        Filter(error_kind="rejected", reason="no_voice"),
+        Filter(state="dead", error_kind="rejected", reason=""),
+    ):
+        read = read_rows(database, lambda connection, criteria=criteria: views.list_runs(connection, criteria, 20))
+        assert read["runs"] <= (0, 200), criteria
