@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import receiver
+from receiver.model.audit import AuditOperation
+from receiver.web.api.routes import ROUTES
 
 ROOT = Path(receiver.__file__).parent
 OF_OPERATORS = ("cli", "speech", "web/api")
@@ -33,6 +36,22 @@ def test_batches_of_commands_are_written_in_one_place_with_a_recorder() -> None:
     texts = {path.name: path.read_text() for path in sorted((ROOT / "cli").rglob("*.py"))}
     assert [name for name, text in texts.items() if "BatchWriter(" in text] == ["bulk_changes.py"]
     assert [name for name, text in texts.items() if "run_in_batches(database, None," in text] == ["index_metadata.py"]
+
+
+def test_every_operation_of_the_audit_log_is_documented_and_no_other() -> None:
+    page = (ROOT.parent / "docs" / "how-to" / "control-who-changes-what.md").read_text()
+    table = page.partition("| operation |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {str(word) for word in AuditOperation}
+
+
+def test_what_the_api_changes_a_command_changes_under_the_same_name() -> None:
+    """And none of the vocabulary is left without a use."""
+    of_commands = set()
+    for path in sorted((ROOT / "cli").rglob("*.py")):
+        of_commands |= set(re.findall(r"AuditOperation\.([A-Z_]+)", path.read_text()))
+    of_api = {AuditOperation(operation.name).name for operation in ROUTES if operation.changes}
+    assert of_commands | of_api == {word.name for word in AuditOperation}
+    assert of_api <= of_commands
 
 
 def test_operators_change_nothing_without_a_recorder() -> None:
