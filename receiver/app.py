@@ -20,6 +20,7 @@ from receiver.engine.maintenance import Maintenance
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
 from receiver.engine.readiness import READY, STOPPING, Readiness
+from receiver.engine.rollups import RollupWriter
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.shared_audio import SharedAudio
 from receiver.engine.storage_pause import StoragePause
@@ -81,6 +82,7 @@ class Receiver:
     voices: VoiceService
     feed: Feed
     maintenance: Maintenance
+    rollups: RollupWriter
     readiness: Readiness
     public: PublicApp
     private: ASGIApp
@@ -115,6 +117,7 @@ class Receiver:
             await self.shared_audio.announce()
         await self.membership.join()
         await self._declare_metadata_keys()
+        self.rollups.start()
         if self.role.works:
             await self._start_work()
         self.readiness.state = READY
@@ -184,6 +187,7 @@ class Receiver:
     async def close(self) -> None:
         """Close the store."""
         self.public.close(STOPPED)
+        await self.rollups.stop()
         if await self.membership.leave():
             await self.shared_audio.withdraw()
         await asyncio.to_thread(self.database.close)

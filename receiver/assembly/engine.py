@@ -43,6 +43,7 @@ from receiver.store.processes import ProcessInfo
 from receiver.telemetry.hooks import Telemetry, combine
 from receiver.telemetry.log import LogTelemetry
 from receiver.telemetry.metrics import MetricsTelemetry
+from receiver.telemetry.rollups import RollupTelemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class EngineParts:
         processes: those that share the store.
         changes: what they tell each other.
         telemetry: what all parts report to.
+        counted: the part of it that counts for the rollups.
         redact: removes the configured secrets, and those of handlers' options, from a text.
         throttles: by source; each spaces all requests to its source.
     """
@@ -69,6 +71,7 @@ class EngineParts:
     clock_watch: ClockWatch
     metrics: Metrics
     telemetry: Telemetry
+    counted: RollupTelemetry
     redact: Redactor
     owner: str
     database: Database
@@ -94,7 +97,8 @@ def build_engine(
     rng = random.Random()  # noqa: S311 - ids and jitter need no secrecy
     trust = ClockTrust(clock)
     metrics = Metrics()
-    own = MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry()
+    counted = RollupTelemetry()
+    own = MetricsTelemetry(metrics, _with_webhooks(settings)), LogTelemetry(), counted
     telemetry = combine(*own, *reporting, failed=lambda hook: metrics.telemetry_errors.labels(hook).inc())
     database = open_database(settings)
     storage = open_audio(settings)
@@ -113,6 +117,7 @@ def build_engine(
         clock_watch=ClockWatch(database, clock, trust, time_bounds(settings), metrics, server_clock, changes.call_all),
         metrics=metrics,
         telemetry=telemetry,
+        counted=counted,
         redact=Redactor([*settings.secrets(), *registry.secrets()]),
         owner=owner,
         database=database,

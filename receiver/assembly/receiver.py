@@ -20,6 +20,7 @@ from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
+from receiver.engine.rollups import RollupWriter
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.shared_audio import SharedAudio
 from receiver.engine.storage_pause import StoragePause
@@ -116,6 +117,7 @@ def build_receiver(
             parts.trust,
             owner=parts.owner,
         ),
+        rollups=RollupWriter(parts.database, parts.counted, parts.server_clock.reference, parts.rng),
         readiness=readiness,
         public=public_app(parts, readiness, committed, stored, lambda app: receiver.running()),
         private=private_app(parts, readiness, feed, wake, jobs, voices),

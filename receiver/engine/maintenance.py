@@ -18,6 +18,7 @@ from receiver.store.audit import AUDIT_ENTRIES
 from receiver.store.database import Database
 from receiver.store.prune import EVENTS, JOBS
 from receiver.store.quarantine import QUARANTINE
+from receiver.store.rollups import RETENTION_SECONDS, ROLLUPS
 
 log = structlog.get_logger("receiver.maintenance")
 
@@ -103,6 +104,8 @@ class Maintenance:
                 log.info("quarantine.pruned", events=deleted)
             if deleted := await pruner.prune(AUDIT_ENTRIES, recorded):
                 log.info("changes.pruned", changes=deleted)
+            for length, rows in ROLLUPS.items():
+                await pruner.prune(rows, now - RETENTION_SECONDS[length])
         except (StoreUnavailable, ListingTimeout) as error:
             log.error("events.not_pruned", detail=str(error), **pruner.deleted)
         except asyncio.CancelledError:

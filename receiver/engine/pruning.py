@@ -14,6 +14,7 @@ from receiver.errors import ListingBusy, ListingTimeout
 from receiver.store.audit import AUDIT_ENTRIES
 from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
+from receiver.store.rollups import ROLLUPS
 
 PAGE = 1000
 """Rows that are read at a time."""
@@ -33,7 +34,7 @@ class Pruner:
     """
 
     def __init__(self, writer: BatchWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
-        self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES)}
+        self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES, *ROLLUPS.values())}
         self._writer = writer
         self._progress = progress
 

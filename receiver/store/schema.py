@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -354,6 +354,24 @@ audit_entries = Table(
 # Lists by operation, and by actor, newest first; and which operations an actor has used.
 Index("ix_audit_entries_operation", audit_entries.c.operation, audit_entries.c.id)
 Index("ix_audit_entries_actor", audit_entries.c.actor, audit_entries.c.operation, audit_entries.c.id)
+
+# What was counted, by the minute and by the hour (docs/adr/0095).
+rollups = Table(
+    "rollups",
+    metadata,
+    # The length of the period that begins at `at`: 60 or 3600.
+    Column("seconds", Integer, nullable=False),
+    # As `store.rollups.Kind`. No constraint has these words: a later release counts more.
+    Column("kind", _TEXT, nullable=False),
+    Column("at", Double, nullable=False),
+    # A source, or a handler.
+    Column("name", _TEXT, nullable=False),
+    # How it ended, an event's type, or the upper bound of a duration.
+    Column("label", _TEXT, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("seconds", "kind", "at", "name", "label"),
+    sqlite_with_rowid=False,
+)
 
 # One row: which code may use this schema besides that which knows it, so that releases can run side by side.
 schema_compatibility = Table(

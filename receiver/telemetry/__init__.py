@@ -1,1 +1,1 @@
-"""What the receiver reports while it works: the hooks, and the two that use them, metrics and the log."""
+"""What the receiver reports while it works: the hooks, and those that use them: metrics, the log, and the rollups."""

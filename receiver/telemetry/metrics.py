@@ -25,6 +25,11 @@ _LABELLED = TERMINAL | {TEST}
 _POLL: str = Origin.POLL.value
 
 
+def event_label(type_: str) -> str:
+    """An event's type as a label, of which there are few."""
+    return type_ if type_ in _LABELLED else "other"
+
+
 class _ByLabels(dict[tuple[str, ...], T]):
     """Makes what is missing of its labels."""
 
@@ -84,8 +89,7 @@ class MetricsTelemetry(Telemetry):
 
     def event_stored(self, delivery: Delivery) -> None:
         """Count the event; also as recovered, if a poll reported it before the webhook."""
-        word = delivery.type if delivery.type in _LABELLED else "other"  # so that the number of labels has a bound
-        self._events[delivery.source, word, delivery.origin].count += 1
+        self._events[delivery.source, event_label(delivery.type), delivery.origin].count += 1
         if delivery.origin == _POLL and delivery.source in self._with_webhooks:
             self._recovered.labels(delivery.source).inc()
 

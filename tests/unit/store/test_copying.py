@@ -13,7 +13,7 @@ from sqlalchemy import text
 from receiver.clock import SystemClock
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.slots import Slots
-from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, runs, throttle_state
+from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, rollups, runs, throttle_state
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
 from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
@@ -22,6 +22,7 @@ from receiver.store.dialect import DIALECTS
 from receiver.store.feed import Cursor
 from receiver.store.jobs import NewJob
 from receiver.store.migrate import CopyUnfinished, migrate, require_current
+from receiver.store.rollups import Kind, Series
 from receiver.store.runs import RunResult
 from receiver.store.states import RunState
 from tests.claiming import claim_due
@@ -79,6 +80,8 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     database.transact(more)
     entry = AuditEntry("chg_1", NOW, "app", Via.API, AuditOperation.REPLAY, {"event": "Hä"}, AuditState.COMPLETED)
     database.transact(audit.add, entry, 3, NOW + 0.123)
+    counts = {Series(Kind.DELIVERIES, "aitts", "accepted"): 1 << 40}
+    database.transact(rollups.add, [(NOW, counts)])
     database.close()  # a session that it keeps would be one of a receiver
     return [item.event_id for item in order]
 

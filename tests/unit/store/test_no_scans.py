@@ -42,6 +42,7 @@ from receiver.store import (
     prune,
     quarantine,
     replicas,
+    rollups,
     run_errors,
     runs,
     search_plans,
@@ -102,6 +103,7 @@ ENTRY = AuditEntry(
     state=AuditState.UNFINISHED,
 )  # fmt: skip
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
+COUNTED = {rollups.Series(rollups.Kind.DELIVERIES, "aitts", "accepted"): 1}
 END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
 PROCESS = processes.ProcessInfo("me", Role.ALL, "host", 1, "1.0", NOW)
 WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": RequestTimes(60.0, 2.0)})
@@ -258,6 +260,10 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         quarantine.delete_old: [(NOW + 1, [f"evt_{3:032x}"])],
         quarantine.find_old: [(NOW + 1, None, 10), (NOW + 1, ("aitts", NOW, EVENT), 10)],
         replicas.working: [(NOW,)],
+        rollups.add: [([(NOW, COUNTED), (NOW + 60, COUNTED)],)],
+        rollups.totals: [(60, list(rollups.Kind), NOW - 60), (3600, list(rollups.Kind), NOW - 3600)],
+        rollups.find_old: [(NOW + 1, None, 10)],
+        rollups.delete_old: [(NOW + 1, [f"deliveries {NOW // 60 * 60:.0f}"])],
         run_errors.error_groups: [
             (replace(criteria, state=state, handler=handler), 10)
             for criteria in FILTERS
@@ -311,6 +317,7 @@ SORTED: dict[Callable[..., Any], int] = {
     prune.find_jobs: 2,  # those that ended at the same moment
     quarantine.find_old: 4,  # those that were received at the same moment
     replicas.working: 1,  # a row a process
+    rollups.totals: 12,  # the few series of one kind
     run_errors.error_groups: 1000,  # a row a kind and reason of a handler; each of the calls sorts them
 }
 """Functions that sort what is few, and how many of their statements do."""
@@ -348,6 +355,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
         metadata_index.complete_keys(connection, ["customer", "project"], NOW)
         claims.claim(connection, REQUEST)
         audit.add(connection, ENTRY, 1, NOW)
+        rollups.add(connection, [(NOW - 120, COUNTED)])
 
     database.transact(fill)
     return database
