@@ -112,6 +112,7 @@ def private_app(
         body_limits=_bodies(settings),
         clock=parts.clock,
         rng=parts.rng,
+        polled=jobs.sources,
         running=lambda: readiness.state == READY,
         wake=wake,
         submit=jobs.submit,

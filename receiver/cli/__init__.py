@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from receiver.cli.error_report import report
+from receiver.cli.error_report import lines_of, report
 from receiver.cli.streams import flush_output, open_standard_streams
 
 
@@ -29,13 +29,10 @@ def _run() -> None:
     # Imported here, so that Ctrl-C during the imports is handled like Ctrl-C later.
     from receiver.cli.commands import build
     from receiver.cli.text_output import echo_error
-    from receiver.errors import ConfigError, ReceiverError
+    from receiver.errors import ReceiverError
 
     try:
         build()()
-    except ConfigError as error:
-        echo_error("tts-receiver: the configuration cannot be used:", *(f"  {problem}" for problem in error.problems))
-        sys.exit(1)
     except ReceiverError as error:
-        echo_error(*f"tts-receiver: {error}".split("\n"))
+        echo_error(*lines_of(error))
         sys.exit(1)

@@ -9,10 +9,23 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receiver.cli.streams import OutputError
 
+if TYPE_CHECKING:
+    from receiver.errors import ReceiverError
+
 _ROOT = str(Path(__file__).parent.parent.parent)
+
+
+def lines_of(error: ReceiverError) -> list[str]:
+    """An error of ours as lines for standard error."""
+    from receiver.errors import ConfigError
+
+    if isinstance(error, ConfigError):
+        return ["tts-receiver: the configuration cannot be used:", *(f"  {problem}" for problem in error.problems)]
+    return f"tts-receiver: {error}".split("\n")
 
 
 def report(error: Exception) -> None:

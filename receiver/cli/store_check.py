@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.store.database import Database
 
-LOW_SPACE_BYTES = 256 << 20
-
 
 def check_audio(settings: Settings) -> list[ConfigProblem]:
     """Test writing to the audio storage."""
@@ -121,6 +119,8 @@ def audio_notes(settings: Settings) -> list[str]:
 
 def space_note(folder: Path) -> str:
     """A note on the free space on the folder's disk."""
+    from receiver.engine.disks import LOW_SPACE_BYTES
+
     free = shutil.disk_usage(folder).free
     if free >= LOW_SPACE_BYTES:
         return f"{free / 1e9:.1f} GB free"

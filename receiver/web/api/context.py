@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class ApiContext:
     """Everything that an operation may use.
 
     Attributes:
+        polled: the sources whose jobs are polled.
         running: whether the store is open; while it is not, every operation is refused.
         wake: called after runs became due.
         submit: (recorder, source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
@@ -47,6 +48,7 @@ class ApiContext:
     body_limits: BodyLimits
     clock: Clock
     rng: random.Random
+    polled: Collection[str]
     running: Callable[[], bool]
     wake: Callable[[], None]
     submit: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[tuple[Row, bool]]]

@@ -10,6 +10,7 @@ from receiver.web.api.models import ChangePage, EventDetail, EventPage, Job, Job
 from receiver.web.api.operations import Operation, ResponseSpec
 from receiver.web.api.runs import list_run_errors
 from receiver.web.api.speech import speak
+from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
 from receiver.web.api.voices import list_voices
 
@@ -132,6 +133,7 @@ ROUTES = (
         {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
         {404: "There is no such source, event type or handler; the detail names the nearest.", **_NOT_INDEXED},
     ),
+    Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(
         "GET",
         "/v1/changes",

@@ -1,0 +1,137 @@
+"""`status`: is all well, and if not what to do first."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from receiver.cli.options import Config, Json
+from receiver.cli.text_output import echo, echo_error, print_json
+
+if TYPE_CHECKING:
+    from receiver.web.api.status import SourceState, Status
+
+MAX_PROBLEMS, MAX_GROUPS, MAX_SOURCES, MAX_HANDLERS = 3, 2, 3, 2
+"""Lines of each part, so that all fits into 24 lines of 80 characters."""
+UNREADABLE = 2
+"""The exit status if the status cannot be read."""
+
+
+def status(config: Config = None, json: Json = False) -> None:
+    """Show on one screen whether all is well, and if not what to do first.
+
+    Exit 1 if a person is needed, 2 if the store cannot be read.
+    """
+    from receiver.cli.error_report import lines_of
+    from receiver.errors import ReceiverError
+
+    try:
+        found = _read(config)
+    except ReceiverError as error:
+        echo_error(*lines_of(error))
+        raise typer.Exit(UNREADABLE) from None
+    if json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        echo(*_verdict(found), "", *(line[:width] for line in _facts(found)))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _read(config: Config) -> Status:
+    from receiver.assembly.resources import open_audio
+    from receiver.assembly.sources import job_sources
+    from receiver.cli.session import clock_difference, open_session
+    from receiver.engine.disks import read_disks
+    from receiver.engine.status import read_status
+    from receiver.model.redact import Redactor
+    from receiver.web.api.status import status_of
+
+    with open_session(config) as (settings, database):
+        now = time.time() - clock_difference(database)
+        try:
+            living = database.find_living()
+        except OSError:
+            living = None
+        disks = read_disks(database.folder, open_audio(settings).folder)
+        found = database.query_list(read_status, settings, list(job_sources(settings)), living, disks, now)
+        return status_of(found, Redactor(settings.secrets()))
+
+
+def _verdict(found: Status) -> Iterator[str]:
+    if found.ok:
+        yield "✓ All is well."
+    for problem in found.problems[:MAX_PROBLEMS]:
+        yield f"✗ {problem.text}"
+        yield f"  {problem.command}"
+    if (more := len(found.problems) - MAX_PROBLEMS) > 0:
+        yield f"  and {more} more: tts-receiver status --json"
+
+
+def _facts(found: Status) -> Iterator[str]:
+    processes, runs = found.processes, found.runs
+    yield f"processes  {processes.receiving} accept deliveries, {processes.working} start handlers"
+    due = "" if runs.oldest_due_seconds is None else f"; oldest due for {_duration(runs.oldest_due_seconds)}"
+    yield f"runs       {runs.pending:,} pending, {runs.running:,} running, {runs.dead:,} dead{due}"
+    for group in found.dead.items[:MAX_GROUPS]:
+        words = " ".join(filter(None, (group.handler, group.error_kind, group.reason)))
+        yield f"  dead     {group.count:,} {words}"
+    for source in sorted(found.sources, key=_urgency)[:MAX_SOURCES]:
+        yield f"source     {source.name}: {', '.join(_state(source)) or 'no trouble'}"
+        yield f"  24 h     {', '.join(_deliveries(source))}"
+    for handler in sorted(found.handlers, key=lambda of: -of.failed)[:MAX_HANDLERS]:
+        attempts = handler.succeeded + handler.failed
+        rate = f"{handler.failed / attempts:.1%}" if attempts else "none"
+        yield (
+            f"handler    {handler.name}: {attempts:,} attempts in 1 h, {rate} failed, "
+            f"p50 {_bound(handler.p50_seconds)}, p95 {_bound(handler.p95_seconds)}"
+        )
+    for disk in found.disks:
+        free = "unknown" if disk.free_bytes is None else f"{disk.free_bytes / 1e9:.1f} GB free"
+        yield f"disk       {disk.holds}: {free}"
+
+
+def _urgency(source: SourceState) -> tuple[bool, int]:
+    """Sources with trouble first."""
+    troubled = source.silent or bool(source.failing) or source.pause is not None or source.unknown_jobs > 0
+    return not troubled, -sum(refused.last_day for refused in source.refused)
+
+
+def _state(source: SourceState) -> Iterator[str]:
+    if source.pause is not None:
+        yield f"paused until {source.pause.until:%H:%M:%S}Z ({source.pause.reason})"
+    for failing in source.failing:
+        yield f"{failing.what} fail"
+    if source.silent:
+        yield f"silent for {_duration(source.silent_seconds)}"
+    if source.quarantined:
+        yield f"{source.quarantined:,} in quarantine"
+    if source.unknown_jobs:
+        yield f"{source.unknown_jobs:,} jobs unknown"
+
+
+def _deliveries(source: SourceState) -> Iterator[str]:
+    yield f"{source.accepted:,} accepted"
+    if source.duplicates:
+        yield f"{source.duplicates:,} duplicates"
+    refused = sum(refused.last_day for refused in source.refused)
+    if refused:
+        reasons = (f"{of.reason} {of.last_day:,}" for of in source.refused[:3] if of.last_day)
+        yield f"{refused:,} refused ({', '.join(reasons)})"
+
+
+def _bound(seconds: float | None) -> str:
+    return "–" if seconds is None else f"≤ {seconds:g} s"
+
+
+def _duration(seconds: float) -> str:
+    for name, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,142 @@
+"""What of a status needs a person, the most urgent first, and which command to run next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from receiver.engine.status import OPERATOR_REASONS, Refusals, SourceStatus, Status
+from receiver.store.states import RunState
+
+LATE_SECONDS = 300.0
+"""How long a due run may wait for its start."""
+RECENT_SECONDS = 900.0
+"""For how long a delivery that could not be stored counts: the provider repeats it."""
+_WRONG_SECRET = ("mismatch", "no_active_key")
+"""Other faults of signatures are those of strangers: the provider's deliveries have a signature."""
+_UNREADABLE = ("malformed_json", "not_an_object", "no_event", "no_job_id", "malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that needs a person.
+
+    Attributes:
+        name: a slug.
+        text: a sentence.
+        command: to run next.
+    """
+
+    name: str
+    text: str
+    command: str
+
+
+def find_problems(status: Status) -> list[Problem]:
+    """All problems, the most urgent first."""
+    by_source = (_store_refuses, _key_refused, _failing, _silent, _wrong_secret, _unreadable)
+    return [
+        *_processes(status),
+        *_disks(status),
+        *(problem for find in by_source for source in status.sources for problem in find(source, status.at)),
+        *_runs(status),
+        *(problem for source in status.sources for problem in _decisions(source)),
+    ]
+
+
+def _processes(status: Status) -> Iterator[Problem]:
+    if not status.receiving + status.working:
+        text = "No receiver is running: deliveries are not accepted, and no handler starts."
+        yield Problem("not_running", text, "tts-receiver serve")
+    elif not status.working:
+        text = "No process starts handlers or polls jobs; deliveries are stored."
+        yield Problem("no_worker", text, "tts-receiver serve --only worker")
+    elif not status.receiving and any(source.receives_webhooks for source in status.sources):
+        yield Problem("no_intake", "No process accepts deliveries.", "tts-receiver serve --only intake")
+
+
+def _disks(status: Status) -> Iterator[Problem]:
+    for disk in status.disks:
+        if disk.low:
+            free = f"{(disk.free_bytes or 0) / 1e6:.0f} MB"
+            text = f"Only {free} are free on the disk of the {disk.holds}."
+            yield Problem("disk_low", text, f"du -sh {shlex.quote(disk.folder)}")
+
+
+def _store_refuses(source: SourceStatus, now: float) -> Iterator[Problem]:
+    for refused in source.refused:
+        if refused.last_at is None or refused.last_at < now - RECENT_SECONDS:
+            continue
+        if refused.reason.startswith("store_"):
+            text = f"Deliveries of {source.name} could not be stored ({refused.reason})."
+            yield Problem("not_stored", text, "tts-receiver check")
+        elif refused.reason == "quarantine_full":
+            text = f"The quarantine of {source.name} is full: further deliveries are refused."
+            yield Problem("quarantine_full", text, "tts-receiver events list --state quarantined")
+
+
+def _key_refused(source: SourceStatus, now: float) -> Iterator[Problem]:
+    if source.pause is not None and source.pause.reason in OPERATOR_REASONS:
+        text = f"No request is sent to {source.name}: it is paused ({source.pause.reason})."
+        yield Problem("source_paused", text, f"tts-receiver sources test {source.name}")
+
+
+def _failing(source: SourceStatus, now: float) -> Iterator[Problem]:
+    if source.pause is not None and source.pause.reason in OPERATOR_REASONS:
+        return
+    for failing in source.failing:
+        text = f"All {failing.what} of {source.name} fail, {failing.count:,} in the last hour ({failing.reason})."
+        yield Problem("source_failing", text, f"tts-receiver sources test {source.name}")
+
+
+def _silent(source: SourceStatus, now: float) -> Iterator[Problem]:
+    if source.is_silent and not source.failing and source.pause is None:
+        minutes = source.silent_seconds / 60
+        text = f"{source.name} has open jobs, and nothing was received from it for {minutes:,.0f} minutes."
+        yield Problem("source_silent", text, f"tts-receiver sources test {source.name}")
+
+
+def _wrong_secret(source: SourceStatus, now: float) -> Iterator[Problem]:
+    if refused := _since_accepted(source, _WRONG_SECRET):
+        what = "no signing secret is valid now" if refused.reason == "no_active_key" else "a wrong secret, or a forger"
+        text = f"Deliveries of {source.name} are refused, {refused.last_day:,} in 24 hours: {what}."
+        yield Problem("wrong_secret", text, "tts-receiver sources list")
+
+
+def _unreadable(source: SourceStatus, now: float) -> Iterator[Problem]:
+    if refused := _since_accepted(source, _UNREADABLE):
+        text = f"Signed deliveries of {source.name} cannot be read ({refused.reason}); the log says why."
+        yield Problem("unreadable", text, "tts-receiver status --json")
+
+
+def _since_accepted(source: SourceStatus, reasons: tuple[str, ...]) -> Refusals | None:
+    """The most frequent refusals for these reasons; only if no delivery was accepted after the last one."""
+    found = (refused for refused in source.refused if refused.reason in reasons and refused.since_accepted)
+    return next(found, None)
+
+
+def _runs(status: Status) -> Iterator[Problem]:
+    if status.working and (status.oldest_due_seconds or 0.0) > LATE_SECONDS:
+        text = (
+            f"A run is due for {(status.oldest_due_seconds or 0.0) / 60:,.0f} minutes, and no process has started it."
+        )
+        yield Problem("runs_late", text, "tts-receiver handlers")
+    if dead := status.runs[RunState.DEAD]:
+        largest = status.dead.largest[0] if status.dead.largest else None
+        why = "" if largest is None else f", most of them {largest.handler}: {largest.reason or largest.error_kind}"
+        runs = "One run has" if dead == 1 else f"{dead:,} runs have"
+        yield Problem(
+            "runs_dead", f"{runs} failed for good{why.replace('most of them ', '') if dead == 1 else why}.",
+            "tts-receiver runs errors",
+        )  # fmt: skip
+
+
+def _decisions(source: SourceStatus) -> Iterator[Problem]:
+    """What waits until an operator decides."""
+    if source.unknown_jobs:
+        text = f"It is unknown whether {source.name} accepted {source.unknown_jobs:,} jobs."
+        yield Problem("jobs_unknown", text, "tts-receiver jobs list --state unknown")
+    if source.quarantined:
+        text = f"{source.quarantined:,} events of {source.name} are in quarantine: signed, with a time far from ours."
+        yield Problem("quarantined", text, "tts-receiver events list --state quarantined")
