@@ -16,13 +16,14 @@ import structlog
 from receiver.engine.attempt_result import AttemptResult, AttemptRules
 from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Execute, Executions, FinishedAttempt, LoopWatch
+from receiver.engine.lease_keeper import LeaseKeeper
 from receiver.engine.plugins import Registry
 from receiver.engine.prefetch import PREFETCH_SECONDS, PrefetchedClaims
 from receiver.engine.server_clock import LeaseClock
 from receiver.errors import StoreUnavailable
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
-from receiver.store import claims, turns
+from receiver.store import turns
 from receiver.store.backend import Processes
 from receiver.store.changes import QUIET_POLL_SECONDS, Change
 from receiver.store.claims import Claim, Claimed, ClaimRequest, RunKey
@@ -92,12 +93,17 @@ class Dispatcher:
         self._backoff = backoff or RetryPolicy()
         self._rules = AttemptRules(owner, self._backoff, redact)
         self._rng = rng
-        self._crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
         self._watch = watch
         self._on_storage_wait = on_storage_wait
         self._processes = processes
         self._clock = clock
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
+        crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
+        self._leases = LeaseKeeper(
+            database, owner=owner, seconds=bounds.lease_seconds, clock=clock, processes=processes, crashed=crashed,
+            held=self._known, lost=self._executions.release,
+            recovered=lambda due: self.runs_due() if due else self.wake(),
+        )  # fmt: skip
         self._held: dict[RunKey, Token] = {}
         """Started, until the result is in the store or given up; with what `run_started` returned."""
         self._claims_unknown = False
@@ -109,7 +115,6 @@ class Dispatcher:
         self._stop = asyncio.Event()
         self._claims_ended = asyncio.Event()
         self._grace_ended = asyncio.Event()
-        self._leases_ended = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._turn = 0
 
@@ -125,7 +130,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin claiming."""
-        self._loops = [asyncio.create_task(self._turn_until_stopped()), asyncio.create_task(self._keep_leases())]
+        self._loops = [asyncio.create_task(self._turn_until_stopped()), asyncio.create_task(self._leases.run())]
 
     def wake(self) -> None:
         """Take a turn now: a run may be due."""
@@ -138,7 +143,7 @@ class Dispatcher:
 
     def leases_ended(self) -> None:
         """Recover the runs of a dead process now: its leases were ended."""
-        self._leases_ended.set()
+        self._leases.leases_ended()
 
     async def stop(self) -> None:
         """Claim no more; release what has not started, and after the grace period what has not ended."""
@@ -322,28 +327,6 @@ class Dispatcher:
 
     def _discard(self, claim: Claim, outcome: str, seconds: float, reason: str) -> None:
         self._telemetry.run_discarded(self._held.pop(claim.key), claim, outcome, seconds, reason)
-
-    # leases
-
-    async def _keep_leases(self) -> None:
-        while True:
-            self._leases_ended.clear()
-            try:
-                await self._extend()
-                if not self._processes.quiet and self._clock.paused is None:  # somebody may hold leases
-                    recovered = await self._crashed.recover_expired(self._clock.now())
-                    (self.runs_due if recovered else self.wake)()
-            except StoreUnavailable as error:
-                log.error("dispatch.leases_not_extended", detail=str(error))
-            except Exception:
-                log.exception("dispatch.leases_broken")
-            await self._clock.wait(self._leases_ended, self._bounds.lease_seconds / 3)
-
-    async def _extend(self) -> None:
-        """Extend our own leases. First: our own runs would otherwise be taken for crashed."""
-        until = self._clock.server_now() + self._bounds.lease_seconds
-        if held := self._known():
-            self._executions.release(await self._database.write(claims.extend, held, self._owner, until))
 
     def _known(self) -> list[RunKey]:
         return [*self._held, *(claim.key for claims in self._prefetched.claims.values() for claim in claims)]
