@@ -26,7 +26,7 @@ from tests.postgresql_server import PostgresqlServer
 
 RUNS = 20_000
 ROUNDS = 5
-BATCHES = (10, 16, 64, 256)
+BATCHES = (10, 16, 64, 256, 1024)
 GOAL = 1.0
 
 

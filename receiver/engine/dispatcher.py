@@ -1,7 +1,8 @@
 """Claims due runs, has them executed and writes their results, in turns. Each turn is one transaction.
 
 The dispatcher runs on the intake's event loop and handlers on a loop of their own, so no handler can delay leases and
-timeouts. Results of attempts that end during a commit are written in the next turn (docs/adr/0057).
+timeouts. Results of attempts that end during a commit are written in the next turn (docs/adr/0057). If they are many,
+and the store is in a server, that turn begins at once, beside the first one (docs/adr/0090).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -18,8 +20,9 @@ from receiver.engine.crashes import CrashedRuns
 from receiver.engine.executions import Execute, Executions, FinishedAttempt, LoopWatch
 from receiver.engine.lease_keeper import LeaseKeeper
 from receiver.engine.plugins import Registry
-from receiver.engine.prefetch import PREFETCH_SECONDS, PrefetchedClaims
+from receiver.engine.run_reports import RunReports
 from receiver.engine.server_clock import LeaseClock
+from receiver.engine.turn_claims import FIRST, PREFETCH_SECONDS, SECOND, Overlap, PrefetchedClaims
 from receiver.errors import StoreUnavailable
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy
@@ -90,20 +93,21 @@ class Dispatcher:
         self._slots = registry.slots(bounds.concurrency)
         self._prefetched = PrefetchedClaims(self._slots)
         self._telemetry = telemetry
-        self._backoff = backoff or RetryPolicy()
-        self._rules = AttemptRules(owner, self._backoff, redact)
+        backoff = backoff or RetryPolicy()
+        self._rules = AttemptRules(owner, backoff, redact)
         self._rng = rng
         self._watch = watch
-        self._on_storage_wait = on_storage_wait
+        self._reports = RunReports(telemetry, on_storage_wait)
         self._processes = processes
         self._clock = clock
         self._executions = Executions(registry, execute, handlers, watch=watch, clock=self._clock, ended=self._on_ended)
-        crashed = CrashedRuns(database, registry, backoff=self._backoff, telemetry=telemetry, rng=self._rng)
+        crashed = CrashedRuns(database, registry, backoff=backoff, telemetry=telemetry, rng=self._rng)
         self._leases = LeaseKeeper(
             database, owner=owner, seconds=bounds.lease_seconds, clock=clock, processes=processes, crashed=crashed,
-            held=self._known, lost=self._executions.release,
-            recovered=lambda due: self.runs_due() if due else self.wake(),
+            held=self._known, lost=self._executions.release, recovered=self.runs_due, looked=self.wake,
         )  # fmt: skip
+        two_writers = database.has_second_writer
+        self._overlap = Overlap(self._slots, two_writers=two_writers, plain=self._is_plain, ended=self.wake)
         self._held: dict[RunKey, Token] = {}
         """Started, until the result is in the store or given up; with what `run_started` returned."""
         self._claims_unknown = False
@@ -161,7 +165,8 @@ class Dispatcher:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        self._executions.discard_prepared()
+        for number in (FIRST, SECOND):
+            self._executions.discard_prepared(number)
         self._deferred.run()
 
     def end_grace_period(self) -> None:
@@ -199,13 +204,14 @@ class Dispatcher:
 
     async def _take_turn(self) -> float:
         """Write results, start and claim due runs; returns the seconds until the next turn."""
+        await self._overlap.wait(len(self._results))
         blocked = (self._watch.blocked or self._clock.paused) is not None  # another process may claim the runs
         stopping = self._stop.is_set()
         if blocked or stopping:
             self._prefetched.release_all()
         else:
             self._prefetched.release_surplus(self._clock.monotonic())
-        request = None if blocked or stopping else self._claim_request()
+        request = None if blocked or stopping else self._claim_request(FIRST)
         results, self._results = self._results, []
         known = self._known() if self._claims_unknown else None
         turn = Turn(self._owner, [result.row for result in results], self._prefetched.to_release, request, known)
@@ -214,31 +220,50 @@ class Dispatcher:
             seconds = BLOCKED_POLL_INTERVAL_SECONDS
         elif self._prefetched.claims:
             seconds = PREFETCH_SECONDS
-        return min(seconds, await self._write(turn, results)) if turn else seconds
+        with self._overlap.first():
+            return min(seconds, await self._write(FIRST, turn, results)) if turn else seconds
 
-    def _claim_request(self) -> ClaimRequest | None:
+    def _is_plain(self) -> bool:
+        """Whether the next turns only write results and start runs, in any order."""
+        if self._stop.is_set() or self._claims_unknown or (self._watch.blocked or self._clock.paused) is not None:
+            return False
+        return not self._prefetched.needs_turns(self._clock.monotonic())
+
+    def _begin_second_turn(self) -> bool:
+        """Begin to write what has ended beside the first turn; False if there is none, or little has ended."""
+        if not self._overlap.may_begin(len(self._results)):
+            return False
+        results, self._results = self._results, []
+        turn = Turn(self._owner, [result.row for result in results], request=self._claim_request(SECOND))
+        self._overlap.begin(self._write(SECOND, turn, results))
+        return True
+
+    def _claim_request(self, number: int) -> ClaimRequest | None:
         """What to claim and start now; None if no run could start."""
-        free = self._slots.free(self._executions.running, self._turn)
+        free = self._overlap.free(number, self._executions.running, self._turn)
         if not free.startable():
             return None
         now = self._clock.now()
         lease = Lease(self._owner, now + self._bounds.lease_seconds)
         return ClaimRequest(free, lease, now, self._prefetched.claims, self._prefetched.wanted(self._clock.monotonic()))
 
-    async def _write(self, turn: Turn, results: list[AttemptResult]) -> float:
+    async def _write(self, number: int, turn: Turn, results: list[AttemptResult]) -> float:
         """Write a turn with these results; returns the seconds until the next turn.
 
         While the store is unavailable, results are kept and written again as long as this process holds their runs.
         """
         try:
-            written = await self._database.write(turns.write, turn, committing=self._prepare)
+            written = await self._database.write(
+                turns.write, turn, executing=self._deferred.run, committing=partial(self._prepare, number),
+                beside=number == SECOND,
+            )  # fmt: skip
         except StoreUnavailable as error:
             self._keep(turn, results, error)
         except Exception:
             parts = list(turn.parts())
             if len(parts) > 1:
                 waiting = iter(results)
-                return min([await self._write(part, [next(waiting) for _ in part.results]) for part in parts])
+                return min([await self._write(number, part, [next(waiting) for _ in part.results]) for part in parts])
             if not results:
                 raise
             self._give_up(results[0].row.claim, results[0].row.outcome, results[0].seconds)
@@ -251,22 +276,24 @@ class Dispatcher:
                 self._claims_unknown = False
             if written.released:
                 log.info("dispatch.claims_released", runs=written.released)
-            seconds = self._start(written.claimed) if written.claimed else QUIET_POLL_SECONDS
+            seconds = self._start(number, written.claimed) if written.claimed else QUIET_POLL_SECONDS
+            if turn.request is not None and len(written.started) == turn.request.free.limit:
+                seconds = 0.0  # there are more slots
             due = turn.releases or written.released or any(result.row.state == RunState.PENDING for result in results)
             if due or self._slots.frees([result.row.claim.handler for result in results], written.started):
                 self._processes.announce(Change.RUNS)
             if results:
                 tokens = [self._held.pop(result.row.claim.key) for result in results]
-                self._deferred.add(self._report, results, written.held, tokens)
+                self._deferred.add(self._reports.report, results, written.held, tokens)
             return seconds
-        self._executions.discard_prepared()
+        self._executions.discard_prepared(number)
         return POLL_INTERVAL_SECONDS
 
-    def _prepare(self, written: Written) -> None:
+    def _prepare(self, number: int, written: Written) -> None:
         """What there is time for while a turn is being committed."""
         self._deferred.run()
         if written.claimed is not None:
-            self._executions.prepare(written.claimed.started)
+            self._executions.prepare(number, written.claimed.started)
 
     def _keep(self, turn: Turn, results: list[AttemptResult], error: StoreUnavailable) -> None:
         if turn.request is not None:
@@ -280,7 +307,7 @@ class Dispatcher:
             else:
                 self._results.append(result)
 
-    def _start(self, claimed: Claimed) -> float:
+    def _start(self, number: int, claimed: Claimed) -> float:
         """Execute the runs that were started; returns the seconds until the next turn."""
         now = self._clock.now()
         for claim in claimed.new:
@@ -288,24 +315,12 @@ class Dispatcher:
         for claim in claimed.started:
             self._held[claim.key] = self._telemetry.run_started(claim, now - claim.due_at)
         if claimed.started:
-            self._executions.start(claimed.started)
+            self._executions.start(number, claimed.started)
             self._turn += 1
         for claim in claimed.lost:
             self._telemetry.claim_ended(claim, LEASE_LOST)
         self._prefetched.claims = claimed.prefetched
         return QUIET_POLL_SECONDS if claimed.due_at is None else max(0.001, claimed.due_at - now)
-
-    def _report(self, results: list[AttemptResult], held: list[bool], tokens: list[Token]) -> None:
-        storage_wait = False
-        for result, still_held, token in zip(results, held, tokens, strict=True):
-            row, seconds, trace = result
-            if still_held:
-                self._telemetry.run_finished(token, row, seconds, trace)
-                storage_wait = storage_wait or row.waits_for is not None
-            else:
-                self._telemetry.run_discarded(token, row.claim, row.outcome, seconds, LEASE_LOST)
-        if storage_wait:
-            self._on_storage_wait()
 
     def _on_ended(self, attempts: list[FinishedAttempt]) -> None:
         """Decide the results of attempts; they are written in the next turn."""
@@ -318,7 +333,8 @@ class Dispatcher:
                 self._results.append(self._rules.decide(ended, now, allowed, self._rng.random()))
             except Exception:  # noqa: BLE001 - logged there
                 self._give_up(claim, ended.outcome.word, ended.seconds)
-        self._wake.set()
+        if not self._begin_second_turn():
+            self._wake.set()
 
     def _give_up(self, claim: Claim, outcome: str, seconds: float) -> None:
         """Discard an attempt because of a bug, from its `except` block: the lease expires, and the run starts again."""

@@ -82,28 +82,31 @@ class Executions:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._execute = execute
-        self._prepared: dict[RunKey, Coroutine[Any, Any, Outcome]] = {}
+        self._prepared: dict[int, dict[RunKey, Coroutine[Any, Any, Outcome]]] = {}
+        """By turn."""
         self._tasks = _HandlerTasks(loop, self._take)
         self.running: Counter[str] = Counter()
         """How many of each handler's attempts are at work."""
 
-    def prepare(self, claims: list[Claim]) -> None:
-        """Make the calls of these runs for the next `start`, while their claims are being committed."""
-        self.discard_prepared()
-        self._prepared = {claim.key: self._call(claim) for claim in claims}
+    def prepare(self, turn: int, claims: list[Claim]) -> None:
+        """Make the calls of these runs for the `start` of this turn, while their claims are being committed."""
+        self.discard_prepared(turn)
+        self._prepared[turn] = {claim.key: self._call(claim) for claim in claims}
 
-    def discard_prepared(self) -> None:
-        """Forget the prepared calls: their claims were not committed."""
-        prepared, self._prepared = self._prepared, {}
-        for call in prepared.values():
+    def discard_prepared(self, turn: int) -> None:
+        """Forget the prepared calls of a turn: their claims were not committed."""
+        for call in self._prepared.pop(turn, {}).values():
             call.close()
 
-    def start(self, claims: list[Claim]) -> None:
+    def start(self, turn: int, claims: list[Claim]) -> None:
         """Begin to execute these runs, whose claims are committed."""
         loop = asyncio.get_running_loop()
         began, at = self._clock.monotonic(), loop.time()
-        prepared, self._prepared = self._prepared, {}
-        calls = [(claim.key, prepared[claim.key] if claim.key in prepared else self._call(claim)) for claim in claims]
+        prepared = self._prepared.get(turn, {})
+        calls = [
+            (claim.key, prepared.pop(claim.key) if claim.key in prepared else self._call(claim)) for claim in claims
+        ]
+        self.discard_prepared(turn)
         for claim in claims:
             self._active[claim.key] = _Active(claim, began, at + self._timeout(claim))
             self.running[claim.handler] += 1

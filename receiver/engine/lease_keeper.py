@@ -26,7 +26,8 @@ class LeaseKeeper:
         seconds: how long a lease lasts.
         held: the runs that this process holds.
         lost: called with those that it has lost.
-        recovered: called after a look for expired leases; True if runs are due again.
+        recovered: called when runs with an expired lease were made due again.
+        looked: called when there were none.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class LeaseKeeper:
         crashed: CrashedRuns,
         held: Callable[[], list[RunKey]],
         lost: Callable[[list[RunKey]], None],
-        recovered: Callable[[bool], None],
+        recovered: Callable[[], None],
+        looked: Callable[[], None],
     ) -> None:
         self._database = database
         self._owner = owner
@@ -51,6 +53,7 @@ class LeaseKeeper:
         self._held = held
         self._lost = lost
         self._recovered = recovered
+        self._looked = looked
         self._ended = asyncio.Event()
 
     def leases_ended(self) -> None:
@@ -64,7 +67,8 @@ class LeaseKeeper:
             try:
                 await self._extend()
                 if not self._processes.quiet and self._clock.paused is None:  # somebody may hold leases
-                    self._recovered(bool(await self._crashed.recover_expired(self._clock.now())))
+                    recovered = await self._crashed.recover_expired(self._clock.now())
+                    (self._recovered if recovered else self._looked)()
             except StoreUnavailable as error:
                 log.error("dispatch.leases_not_extended", detail=str(error))
             except Exception:

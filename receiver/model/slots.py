@@ -48,22 +48,29 @@ class Slots:
         left.subtract(started)
         return any(left[handler] > 0 for handler in self.cluster)
 
-    def free(self, running: Mapping[str, int], rotation: int = 0) -> FreeSlots:
+    def free(self, running: Mapping[str, int], rotation: int = 0, limit: int | None = None) -> FreeSlots:
         """The slots in which runs may start now.
 
         Args:
             running: by handler, how many of its runs are running.
             rotation: increases with each claim, so that handlers with equally many runs come first in turn.
+            limit: how many runs may start in all; None for no limit.
         """
-        return FreeSlots(self, running, rotation)
+        return FreeSlots(self, running, rotation, limit)
 
 
 class FreeSlots:
-    """The free slots, for one claim. `take` uses them up."""
+    """The free slots, for one claim. `take` uses them up.
 
-    def __init__(self, slots: Slots, running: Mapping[str, int], rotation: int) -> None:
+    Attributes:
+        limit: how many runs may start in all; None for no limit.
+    """
+
+    def __init__(self, slots: Slots, running: Mapping[str, int], rotation: int, limit: int | None) -> None:
         self._slots = slots
         self._rotation = rotation
+        self.limit = limit
+        self._left = slots.total if limit is None else limit
         self._startable = dict(slots.cluster)
         self._running = {name: running.get(name, 0) for name in slots.reserved}
         self._shared = slots.shared - sum(map(self._borrowed, self._running))
@@ -83,7 +90,7 @@ class FreeSlots:
         """How many runs of the handler may start."""
         running = self._running[handler]
         reserved = max(0, self._slots.reserved[handler] - running)
-        found = min(self._slots.limits[handler] - running, reserved + self._shared)
+        found = min(self._slots.limits[handler] - running, reserved + self._shared, self._left)
         return max(0, min(found, self._startable.get(handler, found)))
 
     @property
@@ -100,13 +107,14 @@ class FreeSlots:
         return [handler for handler in self._order if self.available(handler)]
 
     def copy(self) -> FreeSlots:
-        """An independent copy of the slots."""
-        return FreeSlots(self._slots, self._running, self._rotation)
+        """An independent copy of the slots, before any is taken."""
+        return FreeSlots(self._slots, self._running, self._rotation, self.limit)
 
     def take(self, handler: str, runs: int) -> None:
         """Use up slots for started runs of the handler."""
         before = self._borrowed(handler)
         self._running[handler] += runs
+        self._left -= runs
         if handler in self._startable:
             self._startable[handler] -= runs
         self._shared -= self._borrowed(handler) - before

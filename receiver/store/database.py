@@ -40,9 +40,22 @@ class Database:
         self.health = StoreHealth(self._backend.location, self._backend.locked)
         self._writer_engine = self._backend.writer_engine(BUSY_SECONDS)
         self._writer = Writer(self._backend, self._writer_engine, BUSY_SECONDS, self.health)
+        self._second_writer = self._make_second_writer()
         reading = self._backend, BUSY_SECONDS
         self._readers = Readers(*reading, "store-read", self._writer.unavailable)
         self._lists = ListReaders(*reading, "store-list", self._writer.unavailable, listing_seconds)
+
+    def _make_second_writer(self) -> Writer | None:
+        """The one for writes beside others; None if the database commits one transaction at a time."""
+        if self._backend.folder is not None:
+            return None
+        health = StoreHealth(self._backend.location, self._backend.locked)  # readiness is about the first one's
+        return Writer(self._backend, self._writer_engine, BUSY_SECONDS, health)
+
+    @property
+    def has_second_writer(self) -> bool:
+        """Whether `write` can commit two transactions at one time."""
+        return self._second_writer is not None
 
     @property
     def waiting(self) -> int:
@@ -107,12 +120,16 @@ class Database:
         self._backend.announce_commits(self._writer_engine)
 
     def start(self) -> None:
-        """Start the writer. Call `migrate` before, and `close` at the end."""
+        """Start the writers. Call `migrate` before, and `close` at the end."""
         self._writer.start()
+        if self._second_writer is not None:
+            self._second_writer.start()
 
     def close(self) -> None:
         """Commit all waiting writes and close every connection."""
         self._writer.close()
+        if self._second_writer is not None:
+            self._second_writer.close()
         self._readers.close()
         self._lists.close()
         self._writer_engine.dispose()
@@ -223,17 +240,22 @@ class Database:
         self,
         function: Callable[..., T],
         *args: Any,
+        executing: Callable[[], None] | None = None,
         committing: Callable[[T], None] | None = None,
         abandoned: Callable[[T | BaseException], None] | None = None,
+        beside: bool = False,
     ) -> T:
         """Run `function(connection, *args)` in the next shared transaction; return after its commit.
 
         `function` may run again, if another write made the shared transaction fail.
 
         Args:
+            executing: called on the running loop when a server begins to execute the transaction's statements. A
+                database in this process executes them with this process's processor time: it is not called.
             committing: called on the running loop with what `function` returned while the transaction is being
                 committed, which is mostly waiting for the disk. Nothing is stored yet, and the commit may fail.
             abandoned: as for `batch_and_wait`.
+            beside: in a transaction of its own beside that of all other writes, if the store `has_second_writer`.
 
         Raises:
             StoreUnavailable: it did not commit, or did so and the answer was lost with the connection.
@@ -242,7 +264,9 @@ class Database:
         def alone(connection: Connection, items: list[Any]) -> list[T]:
             return [function(connection, *args) for _ in items]
 
-        return await _wait(self._writer.batch(alone, None, committing=committing, abandoned=abandoned), abandoned)
+        writer = self._second_writer if beside and self._second_writer is not None else self._writer
+        write = writer.batch(alone, None, executing=executing, committing=committing, abandoned=abandoned)
+        return await _wait(write, abandoned)
 
     async def write_again(self, function: Callable[..., T], *args: Any) -> T:
         """`write` of what recognises that it is stored: once more, if the answer to the commit may have been lost.

@@ -42,6 +42,7 @@ class _Write:
     """One item for the next transaction, and the future that gets its outcome.
 
     Attributes:
+        executing: called on `loop` when a server begins to execute the statements; else not.
         committing: called on `loop` with the outcome when only the commit is left.
         abandoned: called on `loop` with the outcome or the error, if the future was cancelled meanwhile.
     """
@@ -50,6 +51,7 @@ class _Write:
     item: Any
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    executing: Callable[[], None] | None = None
     committing: Callable[[Any], None] | None = None
     abandoned: Callable[[Any], None] | None = None
     outcome: Any = field(default=None)
@@ -107,13 +109,14 @@ class Writer:
         function: Callable[[Connection, list[I]], Sequence[T]],
         item: I,
         loop: asyncio.AbstractEventLoop | None = None,
+        executing: Callable[[], None] | None = None,
         committing: Callable[[T], None] | None = None,
         abandoned: Callable[[T | BaseException], None] | None = None,
     ) -> asyncio.Future[T]:
         """Pass `item` to `function(connection, items)` with all others that wait for it; see `Database.batch`."""
         loop = loop or asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(function, item, loop, future, committing, abandoned))
+        self._queue.put(_Write(function, item, loop, future, executing, committing, abandoned))
         if self._ended:
             self._refuse_waiting()
         return future
@@ -230,6 +233,10 @@ class Writer:
             with connection.begin():
                 self._health.lock_acquired()
                 add_more(writes)  # those that arrived while this waited for the lock
+                if self._backend.folder is None:  # a server executes the statements, and this process waits
+                    for write in writes:
+                        if write.executing is not None:
+                            _call_on(write.loop, write.executing)
                 groups: dict[Any, list[_Write]] = {}
                 for write in writes:
                     groups.setdefault(write.function, []).append(write)
@@ -295,10 +302,10 @@ class Writer:
                 write.future.set_result(write.outcome)
 
 
-def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: Any) -> bool:
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> bool:
     """Call a function on another thread's loop; False if that loop is closed, and with it the callers."""
     try:
-        loop.call_soon_threadsafe(function, argument)
+        loop.call_soon_threadsafe(function, *args)
     except RuntimeError:
         return False
     return True

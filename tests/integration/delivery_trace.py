@@ -114,7 +114,7 @@ async def end_periodic_work(receiver: Receiver) -> None:
             await recovery
 
     await asyncio.wrap_future(receiver.handlers.submit(released()))
-    wake, leases = receiver.dispatcher._wake, receiver.dispatcher._leases_ended
+    wake, leases = receiver.dispatcher._wake, receiver.dispatcher._leases._ended
     while wake.is_set() or not (wake._waiters and leases._waiters):  # type: ignore[attr-defined]
         await asyncio.sleep(0)  # the turns of the start
 

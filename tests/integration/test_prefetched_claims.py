@@ -10,7 +10,7 @@ import sqlalchemy
 from receiver import Context, Event, JobCompleted, JobFailed, handler
 from receiver.engine.dispatcher import Bounds
 from receiver.engine.handler import Handler
-from receiver.engine.prefetch import MAX_PREFETCH_FACTOR, PREFETCH_SECONDS
+from receiver.engine.turn_claims import MAX_PREFETCH_FACTOR, PREFETCH_SECONDS
 from receiver.store import runs
 from receiver.telemetry.hooks import RELEASED
 from tests.integration.engine_support import LEASE, Engine, Gate, ManualClock, engine, telling

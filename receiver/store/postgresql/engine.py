@@ -33,8 +33,8 @@ ENCODING = "UTF8"
 """The only encoding of a database that can store what providers send."""
 PREPARE_AFTER = 5
 """How often a session executes a statement before it keeps it prepared."""
-WRITERS, READERS = 1, 2
-"""Connections that an engine keeps: one for each thread that uses it in the running receiver."""
+WRITERS, READERS = 2, 2
+"""Connections that an engine keeps: one for each thread that uses it in the running receiver (docs/adr/0090)."""
 MAX_CONNECTIONS = 4
 """Connections of one engine at the most, for threads of tests and of embedding code. Further ones are not kept."""
 

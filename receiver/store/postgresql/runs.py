@@ -22,34 +22,45 @@ if TYPE_CHECKING:
 _FINISH = f"""
     WITH done AS MATERIALIZED (
         SELECT *, 'running' AS held FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::float8[],
-            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::int[], %s::float8[], %s::float8[], %s::text[]
-            {{arrays}}) AS named (event_id, handler, attempt, owner, state, due_at, wait_seconds, finished_at, forgiven,
-            result, crashes, started, ended, outcome{{columns}})
+            %s::float8[], %s::float8[], %s::int[], %s::json[], %s::text[], %s::int[], %s::float8[], %s::float8[],
+            %s::text[], %s::text[], %s::text[]) AS named (event_id, handler, attempt, owner, state, due_at,
+            wait_seconds, finished_at, forgiven, result, error, crashes, started, ended, outcome, error_kind, reason)
         {BY_KEY}
     ), finished AS (
         UPDATE runs SET state = done.state, due_at = done.due_at, wait_seconds = done.wait_seconds,
             finished_at = done.finished_at, forgiven = runs.forgiven + done.forgiven, result = done.result,
-            crashes = done.crashes, {{changes}}, lease_owner = NULL, lease_until = NULL
+            error = done.error, error_kind = done.error_kind, reason = done.reason, crashes = done.crashes,
+            lease_owner = NULL, lease_until = NULL
         FROM done
         WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
             AND runs.lease_owner = done.owner AND runs.state = done.held
-        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome{{returned}}
+        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended, done.outcome, done.error,
+            done.error_kind, done.reason
     ), recorded AS (
-        INSERT INTO attempts (event_id, handler, number, started, ended, outcome{{columns}})
+        INSERT INTO attempts (event_id, handler, number, started, ended, outcome, error, error_kind, reason)
         SELECT * FROM finished WHERE outcome != 'postponed'
     )
     SELECT event_id, handler, attempt FROM finished
 """  # noqa: S608 - constants only
-_FINISH_SUCCEEDED = _FINISH.format(
-    arrays="", columns="", returned="", changes="error = NULL, error_kind = NULL, reason = NULL"
-)
-"""For a batch in which no attempt failed: each array costs the server something for each run."""
-_FINISH_FAILED = _FINISH.format(
-    arrays=", %s::text[], %s::text[], %s::text[]",
-    columns=", error, error_kind, reason",
-    returned=", done.error, done.error_kind, done.reason",
-    changes="error = done.error, error_kind = done.error_kind, reason = done.reason",
-)
+# Nearly all results. What is the same in all of them is not in a column of the batch.
+_SUCCEED = f"""
+    WITH done AS MATERIALIZED (
+        SELECT *, %s AS owner, 'running' AS held FROM unnest(%s::text[], %s::text[], %s::int[], %s::json[],
+            %s::float8[], %s::float8[]) AS named (event_id, handler, attempt, result, started, ended)
+        {BY_KEY}
+    ), finished AS (
+        UPDATE runs SET state = 'succeeded', wait_seconds = 0, finished_at = done.ended, result = done.result,
+            error = NULL, error_kind = NULL, reason = NULL, crashes = 0, lease_owner = NULL, lease_until = NULL
+        FROM done
+        WHERE runs.event_id = done.event_id AND runs.handler = done.handler AND runs.attempt = done.attempt
+            AND runs.lease_owner = done.owner AND runs.state = done.held
+        RETURNING runs.event_id, runs.handler, runs.attempt, done.started, done.ended
+    ), recorded AS (
+        INSERT INTO attempts (event_id, handler, number, started, ended, outcome)
+        SELECT *, 'succeeded' FROM finished
+    )
+    SELECT event_id, handler, attempt FROM finished
+"""  # noqa: S608 - constants only
 _PUT_TRACEBACKS = """
     INSERT INTO run_tracebacks (event_id, handler, attempt, text)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[])
@@ -92,7 +103,29 @@ _RELEASE_WAITING = """
 
 
 def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
-    """Rows are locked in the order of their keys."""
+    """Rows are locked in the order of their keys, those of all that succeeded first."""
+    owner = results[0].owner
+    succeeded = [item for item in results if item.outcome == "succeeded" and item.owner == owner]
+    others = [item for item in results if item.outcome != "succeeded" or item.owner != owner]
+    keys = _succeed(connection, owner, succeeded) if succeeded else []
+    return keys + _finish(connection, others) if others else keys
+
+
+def _succeed(connection: Connection, owner: str, results: Sequence[RunResult]) -> list[Any]:
+    claims = [item.claim for item in results]
+    columns = (
+        owner,
+        texts([claim.event_id for claim in claims]),
+        texts([claim.handler for claim in claims]),
+        numbers([claim.attempt for claim in claims]),
+        texts([None if item.result is None else json.dumps(item.result) for item in results]),
+        numbers([claim.started for claim in claims]),
+        numbers([item.ended for item in results]),
+    )
+    return run_statement(connection, _SUCCEED, columns)
+
+
+def _finish(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
     claims = [item.claim for item in results]
     columns = (
         texts([claim.event_id for claim in claims]),
@@ -105,19 +138,15 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
         numbers([None if item.state is RunState.PENDING else item.ended for item in results]),
         numbers([item.forgiven for item in results]),
         texts([None if item.result is None else json.dumps(item.result) for item in results]),
+        texts([item.error for item in results]),
         numbers([item.crashes for item in results]),
         numbers([claim.started for claim in claims]),
         numbers([item.ended for item in results]),
         texts([item.outcome for item in results]),
+        texts([item.error_kind for item in results]),
+        texts([item.reason for item in results]),
     )
-    if all(item.error is None for item in results):
-        return run_statement(connection, _FINISH_SUCCEEDED, columns)
-    of_error = (
-        [item.error for item in results],
-        [item.error_kind for item in results],
-        [item.reason for item in results],
-    )
-    return run_statement(connection, _FINISH_FAILED, (*columns, *map(texts, of_error)))
+    return run_statement(connection, _FINISH, columns)
 
 
 def put_tracebacks(connection: Connection, results: Sequence[RunResult]) -> None:

@@ -77,7 +77,7 @@ class Work:
         self.changed.set()
 
     def start(self, *handlers: str, attempt: int = 1) -> None:
-        self.executions.start([claim(name, attempt) for name in handlers])
+        self.executions.start(0, [claim(name, attempt) for name in handlers])
 
     async def until_ended(self, number: int) -> list[tuple[str, str]]:
         async with asyncio.timeout(PATIENCE):
@@ -127,24 +127,24 @@ async def test_many_attempts_that_end_in_time_leave_one_timer(work: Work, monkey
 
 async def test_prepared_calls_are_those_that_start(work: Work) -> None:
     claims = [claim("quick"), claim("third")]
-    work.executions.prepare(claims)
+    work.executions.prepare(0, claims)
     assert len(work.calls) == 2
-    work.executions.start(claims)
+    work.executions.start(0, claims)
     assert await work.until_ended(2) == [("quick", "succeeded"), ("third", "timeout")]
     assert len(work.calls) == 2
 
 
 async def test_prepared_calls_whose_claims_were_not_committed_are_closed(work: Work) -> None:
-    work.executions.prepare([claim("long")])
-    work.executions.prepare([claim("quick")])  # the transaction was repeated
+    work.executions.prepare(0, [claim("long")])
+    work.executions.prepare(0, [claim("quick")])  # the transaction was repeated
     assert [inspect.getcoroutinestate(call) for call in work.calls] == ["CORO_CLOSED", "CORO_CREATED"]
-    work.executions.discard_prepared()
+    work.executions.discard_prepared(0)
     assert [inspect.getcoroutinestate(call) for call in work.calls] == ["CORO_CLOSED", "CORO_CLOSED"]
     assert not work.executions.running
 
 
 async def test_a_call_that_cannot_be_made_fails_its_attempt_alone(work: Work) -> None:
     claims = [claim("broken"), claim("quick")]
-    work.executions.prepare(claims)
-    work.executions.start(claims)
+    work.executions.prepare(0, claims)
+    work.executions.start(0, claims)
     assert sorted(await work.until_ended(2)) == [("broken", "failed"), ("quick", "succeeded")]

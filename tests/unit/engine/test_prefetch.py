@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.prefetch import MAX_PREFETCH_FACTOR, MAX_SLOTS, PREFETCH_SECONDS, PrefetchedClaims
+from receiver.engine.turn_claims import MAX_PREFETCH_FACTOR, MAX_SLOTS, PREFETCH_SECONDS, PrefetchedClaims
 from receiver.model.slots import Slots
 from receiver.store.claims import Claim
 
