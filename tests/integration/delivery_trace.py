@@ -15,7 +15,7 @@ import pytest
 
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
-from receiver.engine import dispatcher
+from receiver.engine import dispatcher, rollups
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.server import listener_server
 from tests.integration.engine_support import Signal, ended, telling
@@ -105,6 +105,7 @@ async def end_periodic_work(receiver: Receiver) -> None:
     """End what a delivery does not wait for and the receiver can do without for a while."""
     await receiver.maintenance.stop()
     await receiver.clock_watch.stop()
+    await receiver.rollups.stop()
     for loop in receiver.loops.values():
         await loop.stop()
 
@@ -138,6 +139,7 @@ async def traced_delivery(folder: Path) -> Trace:
     trace = Trace()
     with trace.tracing(), logged() as lines, pytest.MonkeyPatch.context() as patched:
         patched.setattr(dispatcher, "POLL_INTERVAL_SECONDS", PATIENCE)
+        patched.setattr(rollups, "MINUTE", 0.01)  # so that one always ends during the delivery
         signal = Signal()
         async with provider() as address:
             source = {"base_url": address, "api_key": "an-api-key-0123456789", "allow_private_addresses": True}
