@@ -39,6 +39,13 @@ def get(connection: Connection, event_id: str, n: int = 0) -> ArtifactRow | None
     return None if row is None else ArtifactRow(**row._mapping)
 
 
+def of_events(connection: Connection, ids: Sequence[str]) -> list[ArtifactRow]:
+    """The artifacts of these events, in the order of events and files."""
+    c = artifacts.c
+    rows = connection.execute(select(artifacts).where(c.event_id.in_(ids)).order_by(c.event_id, c.n))
+    return [ArtifactRow(**row._mapping) for row in rows]
+
+
 def put_all(connection: Connection, rows: Sequence[ArtifactRow]) -> list[None]:
     """Write the rows in one statement; a later fetch of the same file replaces its row."""
     last = {(row.event_id, row.n): row for row in rows}

@@ -140,6 +140,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     stale = [delivery("fourth", quarantined=True)]
     return {
         artifacts.get: [(EVENT,)],
+        artifacts.of_events: [([EVENT, f"evt_{2:032x}"],)],
         artifacts.put_all: [([ARTIFACT],)],
         audit.add: [(ENTRY, 1, NOW)],
         audit.delete_old: [(NOW + 1, [ENTRY.id])],
