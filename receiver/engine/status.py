@@ -177,7 +177,7 @@ def read_status(
         oldest_due_seconds=None if due_at is None else max(0.0, now - due_at),
         dead=error_groups(connection, Filter(state=RunState.DEAD), MAX_GROUPS),
         sources=_sources(connection, settings, found, now),
-        handlers=_handlers(rollups.totals(connection, MINUTE, [Kind.RUNS, Kind.RUN_SECONDS], now - RATE_SECONDS)),
+        handlers=_handlers(rollups.totals(connection, MINUTE, [Kind.RUNS, Kind.RUN_SECONDS], now - RATE_SECONDS, now)),
         disks=disks,
     )
 
@@ -196,9 +196,9 @@ def _sources(
     connection: Connection, settings: Settings, found: gauges.GaugeValues, now: float
 ) -> list[SourceStatus]:  # fmt: skip
     pauses = throttle_state.pauses(connection, now)
-    day = rollups.totals(connection, MINUTE, [Kind.DELIVERIES], now - DAY_SECONDS)
-    week = rollups.totals(connection, HOUR, [Kind.DELIVERIES], now - WEEK_SECONDS)
-    requests = rollups.totals(connection, MINUTE, _SUCCESSES, now - RATE_SECONDS)
+    day = rollups.totals(connection, MINUTE, [Kind.DELIVERIES], now - DAY_SECONDS, now)
+    week = rollups.totals(connection, HOUR, [Kind.DELIVERIES], now - WEEK_SECONDS, now)
+    requests = rollups.totals(connection, MINUTE, _SUCCESSES, now - RATE_SECONDS, now)
 
     def delivered(name: str, outcome: str) -> int:
         total = day.get(Series(Kind.DELIVERIES, name, outcome))

@@ -90,14 +90,19 @@ def add(connection: Connection, counted: Sequence[tuple[float, Counts]]) -> None
     connection.execute(statement.on_conflict_do_update(index_elements=names, set_=more), rows)
 
 
-def totals(connection: Connection, seconds: int, kinds: Iterable[Kind], since: float) -> dict[Series, Total]:
-    """The sum of each series over the periods of this length that began at `since` (unix seconds) or later."""
+def totals(
+    connection: Connection, seconds: int, kinds: Iterable[Kind], since: float, until: float
+) -> dict[Series, Total]:
+    """The sum of each series over the periods of this length that began from `since` to `until`, unix seconds.
+
+    Later ones are of a clock that was ahead.
+    """
     c = rollups.c
     found: dict[Series, Total] = {}
     for kind in kinds:
         rows = connection.execute(
             select(c.name, c.label, func.sum(c.count), func.max(c.at))
-            .where(c.seconds == seconds, c.kind == str(kind), c.at >= since)
+            .where(c.seconds == seconds, c.kind == str(kind), c.at >= since, c.at <= until)
             .group_by(c.name, c.label)
         )
         found |= {Series(kind, name, label): Total(int(count), at) for name, label, count, at in rows}

@@ -45,7 +45,7 @@ def counts(settings: Settings) -> dict[Series, int]:
     """What is in the store."""
     database = open_database(settings)
     try:
-        found = database.query(totals, MINUTE, Kind, 0.0)
+        found = database.query(totals, MINUTE, Kind, 0.0, float("inf"))
     finally:
         database.close()
     return {series: total.count for series, total in found.items()}
@@ -98,7 +98,7 @@ async def test_a_minute_is_written_once_it_has_ended_and_an_idle_one_never(
     assert writes.calls == 1
     await writer.stop()
     assert writes.calls == 1
-    assert database.query(totals, MINUTE, [Kind.POLLS], 0.0) == {
+    assert database.query(totals, MINUTE, [Kind.POLLS], 0.0, float("inf")) == {
         Series(Kind.POLLS, "aitts", "running"): Total(1, AT + MINUTE)
     }
 
@@ -114,20 +114,20 @@ async def test_counts_wait_for_a_store_that_is_unavailable(database: Database, s
     writes.available = True
     await writer._write()
     await writer._write()
-    assert database.query(totals, MINUTE, [Kind.POLLS], 0.0)[Series(Kind.POLLS, "aitts", "running")] == Total(
-        MAX_WAITING + 10, AT + (MAX_WAITING - 1) * MINUTE
-    )
+    assert database.query(totals, MINUTE, [Kind.POLLS], 0.0, float("inf"))[
+        Series(Kind.POLLS, "aitts", "running")
+    ] == Total(MAX_WAITING + 10, AT + (MAX_WAITING - 1) * MINUTE)
     assert writes.calls == MAX_WAITING + 10 + 1
 
 
-async def test_processes_that_add_at_the_same_time_do_not_stop_each_other(settings: Settings, store: Store) -> None:
-    async with running(settings), running(settings) as up:
-        database = up.receiver.database
+async def test_processes_that_add_at_the_same_time_do_not_stop_each_other(settings: Settings) -> None:
+    async with running(settings) as one, running(settings) as other:
+        databases = [one.receiver.database, other.receiver.database]
 
         def count(connection: Connection) -> None:
             add(connection, [(AT, {Series(kind, name, "x"): 1 for kind in Kind for name in "abc"})])
 
-        await asyncio.gather(*(database.write(count) for _ in range(20)))
+        await asyncio.gather(*(database.write(count) for _ in range(10) for database in databases))
     assert {count for (_, name, _), count in counts(settings).items() if name in "abc"} == {20}
 
 

@@ -262,7 +262,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         quarantine.find_old: [(NOW + 1, None, 10), (NOW + 1, ("aitts", NOW, EVENT), 10)],
         replicas.working: [(NOW,)],
         rollups.add: [([(NOW, COUNTED), (NOW + 60, COUNTED)],)],
-        rollups.totals: [(60, list(rollups.Kind), NOW - 60), (3600, list(rollups.Kind), NOW - 3600)],
+        rollups.totals: [(60, list(rollups.Kind), NOW - 60, NOW), (3600, list(rollups.Kind), NOW - 3600, NOW)],
         rollups.find_old: [(NOW + 1, None, 10)],
         rollups.delete_old: [(NOW + 1, [f"deliveries {NOW // 60 * 60:.0f}"])],
         run_errors.error_groups: [
