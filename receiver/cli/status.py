@@ -76,7 +76,7 @@ def _verdict(found: Status) -> Iterator[str]:
 
 def _facts(found: Status) -> Iterator[str]:
     processes, runs = found.processes, found.runs
-    yield f"processes  {processes.receiving} accept deliveries, {processes.working} start handlers"
+    yield f"processes  {processes.receiving} accepting deliveries, {processes.working} starting handlers"
     due = "" if runs.oldest_due_seconds is None else f"; oldest due for {_duration(runs.oldest_due_seconds)}"
     yield f"runs       {runs.pending:,} pending, {runs.running:,} running, {runs.dead:,} dead{due}"
     for group in found.dead.items[:MAX_GROUPS]:

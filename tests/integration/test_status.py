@@ -86,7 +86,7 @@ def test_all_is_well(config: Path, served: Database) -> None:
     assert problems(config) == []
     lines = shown(config).stdout.splitlines()
     assert lines[0] == "✓ All is well."
-    assert "processes  1 accept deliveries, 1 start handlers" in lines
+    assert "processes  1 accepting deliveries, 1 starting handlers" in lines
     assert "source     aitts: no trouble" in lines
     assert "  24 h     5 accepted, 40 refused (missing_header 40)" in lines
 
