@@ -2,8 +2,7 @@
 
 A module of its own, because pruning and an operator's commands both use it. The list readers find the rows. Each
 transaction takes a few milliseconds of the writer's time. A pause follows that is several times as long, and longer
-while deliveries wait. Checkpoints run here, on a reader's thread; otherwise the delivery whose commit makes the
-write-ahead log long would wait for one.
+while deliveries wait.
 """
 
 from __future__ import annotations
@@ -35,8 +34,6 @@ PAUSE_FACTOR = 4
 MAX_PAUSE_SECONDS = 1.0
 MAX_PAUSES = 8
 """Pauses in a row while deliveries wait. Then it continues regardless, or it would never finish in a busy receiver."""
-CHECKPOINT_BATCHES = 4
-"""A checkpoint runs after so many batches."""
 MAX_READ_ATTEMPTS = 12
 """How often a read is attempted while other lists are being read; each attempt waits some seconds."""
 
@@ -65,7 +62,6 @@ class BatchWriter:
         self._record = record
         self._size = MIN_BATCH
         self._item_seconds: deque[float] = deque(maxlen=RECENT_BATCHES)
-        self._batches = 0
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:
         """Call `function(connection, *args)` with a snapshot, on a list reader; then pause.
@@ -127,9 +123,6 @@ class BatchWriter:
             self._item_seconds.append(seconds / len(batch))
             self._size = next_size(self._size, min(self._item_seconds))
         committed(outcome)
-        self._batches += 1
-        if self._batches % CHECKPOINT_BATCHES == 0:
-            await self._read(self._database.checkpoint)
 
     async def _pause(self, begun: float) -> None:
         """Leave the store to other work, in proportion to the time since `begun`."""

@@ -31,7 +31,7 @@ class CommitsAtRisk(StoreUnavailable):
 
 
 class DurabilityCheck(Protocol):
-    """Detects that the database was lost, or commits would not be durable. Asked around each transaction."""
+    """Detects that the database was lost, or commits would not be durable. Told and asked around each transaction."""
 
     def opened(self) -> None:
         """Remember the store as it is now, before it is used."""
@@ -50,6 +50,12 @@ class DurabilityCheck(Protocol):
             CommitsAtRisk: as `require_store`, and earlier commits are at risk.
             StoreUnavailable: as `require_store`.
         """
+
+    def committed(self, connection: Connection) -> None:
+        """A transaction was committed, in the writer's thread. Returns at once."""
+
+    def closed(self) -> None:
+        """The writer has ended: end what works for it. May block."""
 
     def is_connected(self, connection: Connection) -> bool:
         """Whether the connection still has its database, as far as is known without asking it. Only outside a

@@ -211,10 +211,6 @@ class Database:
         """Create the newest schema in an empty store, for `migrate`; False if its migrations have to create it."""
         return self._backend.create_tables(connection)
 
-    def checkpoint(self, connection: Connection) -> None:
-        """Do the work that commits have left for later, for `read_list`."""
-        self._backend.checkpoint(connection)
-
     # asynchronous use: the running receiver
 
     async def read(self, function: Callable[..., T], *args: Any) -> T:

@@ -136,6 +136,7 @@ class Writer:
         finally:
             self._ended = True
             self._refuse_waiting()
+            self._durability.closed()
 
     def _refuse_waiting(self) -> None:
         """Fail the writes that arrived after the writer ended."""
@@ -183,6 +184,7 @@ class Writer:
             self._durability.require_unchanged()
             self._transaction(connection, writes, add_more)
             self._durability.require_unchanged()  # they may have been moved during the transaction
+            self._durability.committed(connection)
         except StoreUnavailable as error:
             if isinstance(error, CommitsAtRisk):
                 self._save_commits()

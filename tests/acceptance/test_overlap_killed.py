@@ -64,7 +64,7 @@ def test_a_process_killed_with_two_turns_in_the_air_loses_nothing(site: Site, ad
     )
     for _ in range(KILLS):
         (site.folder / "last").write_text(str(rng.randrange(SLOTS, 3 * SLOTS)))
-        assert site.start().wait() == -signal.SIGKILL
+        assert site.launch().wait() == -signal.SIGKILL
     (site.folder / "last").unlink()
     server = site.start()
     states = "SELECT state, count(*) AS n FROM runs GROUP BY state"

@@ -37,6 +37,12 @@ class _Durable:
     def require_unchanged(self) -> None:
         """Nothing to check."""
 
+    def committed(self, connection: Connection) -> None:
+        """Nothing to do: the server makes checkpoints."""
+
+    def closed(self) -> None:
+        """Nothing works for the writer."""
+
     def is_connected(self, connection: Connection) -> bool:
         """Whether the connection still has its server. Only outside a transaction."""
         return not connection.invalidated and engine.is_connected(connection.connection.driver_connection)

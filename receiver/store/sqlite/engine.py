@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import QueuePool
 
@@ -25,7 +27,17 @@ MTIME_SETTLED_NANOSECONDS = 3_000_000_000
 """How old a folder's modification time must be so that a later change gets another one: some file systems have a
 resolution of two seconds."""
 
+CHECKPOINT_ROWS = 2000
+"""Changed rows after which the thread makes a checkpoint; a row is one or two pages, of 4 KiB each."""
+MAX_WAL_PAGES = 8000
+"""From this size of the `-wal`, 32 MiB, a commit makes a checkpoint itself. Most of it is done already: the thread's
+checkpoint cannot reach the end of a `-wal` that grows all the time, and only a complete one lets it begin again."""
+CLOSE_SECONDS = 10.0
+"""How long `close` waits for a checkpoint. A disk that hangs must not keep the process; nothing is lost."""
+
 Identity = tuple[int, int] | None
+
+log = structlog.get_logger("receiver.store")
 
 
 def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
@@ -47,6 +59,7 @@ def sqlite_engine(path: Path, busy_seconds: float, *, writes: bool) -> Engine:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         _use_wal(connection, busy_seconds)
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={MAX_WAL_PAGES}")
         connection.execute("PRAGMA foreign_keys=ON")
         if not writes:
             connection.execute("PRAGMA query_only=ON")
@@ -122,6 +135,61 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
             return
 
 
+class Checkpoints:
+    """Makes checkpoints of the store at `path` while commits go on (docs/adr/0098).
+
+    Its thread starts when the first one is due.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = 0
+        self._due = threading.Event()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    def committed(self, rows: int) -> None:
+        """Note a commit, in the writer's thread.
+
+        Args:
+            rows: how many rows the writer's connection has changed since it was opened.
+        """
+        if not 0 <= rows - self._rows < CHECKPOINT_ROWS:  # less: it is a new connection
+            self._rows = rows
+            self._due.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._thread is not None:
+            self._is_closing = True
+            self._due.set()
+            self._thread.join(CLOSE_SECONDS)
+            self._thread, self._is_closing = None, False
+
+    def _run(self) -> None:
+        is_failing = False
+        # It must exist: otherwise connecting would create an empty store.
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        connection = None
+        while self._due.wait() and not self._is_closing:
+            self._due.clear()
+            try:
+                if connection is None:
+                    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)
+                    connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                is_failing = False
+            except sqlite3.Error as error:  # a commit makes one itself in the end, and fails if it cannot
+                if not is_failing:
+                    log.warning("store.checkpoint_failed", path=str(self._path), detail=str(error))
+                is_failing = True
+        if connection is not None:
+            connection.close()
+
+
 class StoreFiles:
     """Detects that the store's files were moved or removed: data written to such a file is not durable.
 
@@ -139,6 +207,7 @@ class StoreFiles:
         self._folder = str(path.parent)
         self._checked: tuple[int, int, int] | None = None
         self._check_at = float("-inf")
+        self._checkpoints = Checkpoints(path)
 
     def opened(self) -> None:
         """Remember the identity of the store's file, before the store is used."""
@@ -168,6 +237,14 @@ class StoreFiles:
         settled = time.time_ns() - folder.st_mtime_ns > MTIME_SETTLED_NANOSECONDS
         if settled and None not in self._known and not os.path.islink(self._names[0]):  # noqa: PTH114 - as above
             self._checked, self._check_at = seen, now + CHECK_SECONDS
+
+    def committed(self, connection: Connection) -> None:
+        """Have checkpoints made in time."""
+        self._checkpoints.committed(_driver(connection).total_changes)
+
+    def closed(self) -> None:
+        """End the checkpoints."""
+        self._checkpoints.close()
 
     def is_connected(self, connection: Connection) -> bool:
         """Always: there is no server that could close it."""
