@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import Config, Json, Limit, check_choice, parse_range
-from receiver.cli.output import format_time, print_table
-from receiver.cli.text_output import print_json
+from receiver.cli.options import All, Before, Config, Csv, Json, Limit, check_choice, parse_range
+from receiver.cli.output import format_time
 from receiver.model.audit import AuditOperation, AuditState
+from receiver.model.ids import CHANGE_PREFIX
+
+if TYPE_CHECKING:
+    from receiver.cli.lists import Listing
 
 app = typer.Typer(no_args_is_help=True, help="Changes: who changed what, the audit log.")
 
@@ -30,37 +35,53 @@ def list_(
     ] = None,
     since: Annotated[str | None, typer.Option("--since", help="Since: an age (30m, 2h, 3d) or an ISO time.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Before: an age (30m, 2h, 3d) or an ISO time.")] = None,
+    before: Before = None,
     limit: Limit = 50,
+    all_: All = False,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """List the changes that operators made, with the API or with commands, newest first."""
+    from receiver.cli.ids import find_position
+    from receiver.cli.lists import Page, Request, counter, list_format, print_list
     from receiver.cli.session import open_session
     from receiver.store import audit
     from receiver.store.audit import AuditFilter
 
-    after, before = parse_range(since, until)
+    begun_after, begun_before = parse_range(since, until)
     word = check_choice(operation, OPERATIONS, "--operation")
     filters = AuditFilter(
-        actor=actor, operation=None if word is None else AuditOperation(word), since=after, until=before
+        actor=actor, operation=None if word is None else AuditOperation(word), since=begun_after, until=begun_before
     )
+    format = list_format(json, csv)
     with open_session(config) as (_, database):
-        rows = database.query_list(audit.list_entries, filters, limit)
-    if json:
-        from receiver.web.api.models import change_of
 
-        print_json([change_of(row).model_dump(mode="json") for row in rows])
-        return
-    print_table(
-        f"Changes: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
-        ["at", "actor", "operation", "changed", "filter", "detail"],
-        [
-            (
-                format_time(row["at"]), f"{row['actor']} ({row['via']})", row["operation"], _count(row),
-                _filter_text(row["filter"]), row["detail"],
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
+        def read(before: str | None, limit: int) -> Page:
+            rows = database.query_list(audit.list_entries, replace(filters, older_than=before), limit + 1)
+            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+
+        def ids_before(before: str, limit: int) -> list[str]:
+            return [row["id"] for row in read(before, limit).rows]
+
+        request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))
+        print_list(_listing(), read, request, counter(ids_before))
+
+
+def _listing() -> Listing:
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.web.api.fields import cursor_after
+    from receiver.web.api.models import Change, change_of
+
+    columns = (
+        Column("at", lambda row: format_time(row["at"])),
+        Column("actor", lambda row: f"{row['actor']} ({row['via']})", 0, 12),
+        Column("operation", itemgetter("operation"), 0, 10),
+        Column("changed", _count, 0, right=True),
+        Column("filter", lambda row: _filter_text(row["filter"]), 1, 16),
+        Column("detail", itemgetter("detail"), 2, 20),
+    )
+    return Listing("Changes", columns, Change, change_of, cursor=cursor_after)
 
 
 def _count(row: dict[str, Any]) -> str:

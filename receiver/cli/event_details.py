@@ -1,25 +1,18 @@
-"""Everything about one event, for `events show`: as text with tables, or as JSON."""
+"""Everything about one event, for `events show`: as text with tables."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from receiver.cli.output import cell, console, format_time, print_fields, print_table, print_text, with_iso_times
+from receiver.cli.output import cell, console, format_time, print_fields, print_table, print_text
 from receiver.engine.replay import reverify
 from receiver.errors import ReceiverError
 from receiver.model.crashes import state_with_suspicion
-from receiver.model.json_body import document_of
 from receiver.settings import Settings
 
 _FIELDS = (
     "id", "source", "type", "job_id", "state", "origin", "key_id", "skew", "duplicates", "conflict", "signature",
 )  # fmt: skip
-_TIMES = {
-    "runs": ("due_at", "lease_until", "started_at", "finished_at"),
-    "attempts": ("started", "ended"),
-    "artifacts": ("fetched_at",),
-}
-"""The times in the rows of each list, in unix seconds."""
 
 
 def signature_note(settings: Settings, event: dict[str, Any]) -> str:
@@ -28,16 +21,6 @@ def signature_note(settings: Settings, event: dict[str, Any]) -> str:
         return "valid" if reverify(settings, event) else "cannot be checked (key retired, or not a webhook)"
     except ReceiverError as error:
         return str(error)
-
-
-def event_to_dict(event: dict[str, Any]) -> dict[str, Any]:
-    """The event for JSON.
-
-    Args:
-        event: a row of `views.get_event`, with `signature`.
-    """
-    lists = {name: [with_iso_times(row, *times) for row in event[name]] for name, times in _TIMES.items()}
-    return with_iso_times(event | {"document": document_of(event["body"])} | lists, "received_at")
 
 
 def print_event(event: dict[str, Any]) -> None:

@@ -13,7 +13,10 @@ import typer
 
 from receiver.cli.options import (
     After,
+    All,
+    Before,
     Config,
+    Csv,
     ErrorKind,
     EventState,
     Job,
@@ -26,11 +29,10 @@ from receiver.cli.options import (
     Type,
     Until,
     Yes,
-    check_event_id,
     event_filter,
 )
-from receiver.cli.output import confirm, format_time, print_table, with_iso_times
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.output import confirm
+from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.errors import NotFound
 from receiver.model.audit import AuditOperation
 
@@ -60,31 +62,34 @@ def list_(
     since: Since = None,
     until: Until = None,
     metadata: Metadata = None,
+    before: Before = None,
     limit: Limit = 50,
+    all_: All = False,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """List events, newest first."""
+    from receiver.cli.event_lists import events_listing
+    from receiver.cli.ids import find_position, resolve_ids
+    from receiver.cli.lists import Page, Request, counter, list_format, print_list
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
+    format = list_format(json, csv)
     filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_, filter.metadata)
-        rows = database.query_list(views.list_events, filter, limit)
-    if json:
-        print_json([with_iso_times(row, "received_at") for row in rows])
-        return
-    print_table(
-        f"Events: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
-        ["event", "received", "source", "type", "job", "state", "dup", "conflict"],
-        [
-            (
-                row["id"], format_time(row["received_at"]), row["source"], row["type"], row["job_id"], row["state"],
-                row["duplicates"] or None, row["conflict"],
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
+        filter = resolve_ids(database, filter)
+
+        def read(before: str | None, limit: int) -> Page:
+            rows = database.query_list(views.list_events, replace(filter, older_than=before), limit + 1)
+            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+
+        def ids_before(before: str, limit: int) -> list[str]:
+            return database.query_list(views.newest_ids, replace(filter, older_than=before), limit)
+
+        request = Request(format, None if all_ else limit, find_position(database, before))
+        print_list(events_listing(database), read, request, counter(ids_before))
 
 
 @app.command()
@@ -96,21 +101,26 @@ def show(
     json: Json = False,
 ) -> None:
     """Show everything about one event: the named one, or the newest that matches the filters."""
-    from receiver.cli.event_details import event_to_dict, print_event, signature_note
-    from receiver.cli.session import check_names, find_event_id, find_newest_event_id, open_session
+    from receiver.cli.event_details import print_event, signature_note
+    from receiver.cli.ids import find_event_id, find_newest_event_id, resolve_ids
+    from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
     filter = event_filter(None, None, None, job, None, None, metadata=metadata)
     _check_selection([event] if event is not None else None, filter, "show")
     with open_session(config) as (settings, database):
         check_names(settings, database, None, None, filter.metadata)
+        filter = resolve_ids(database, filter)
         id_ = find_newest_event_id(database, filter) if event is None else find_event_id(database, event)
         found = database.query(views.get_event, id_)
         if found is None:  # pruned since it was looked up
             raise NotFound(f"There is no event {id_}.")
         found["signature"] = signature_note(settings, found)
     if json:
-        print_json(event_to_dict(found))
+        from receiver.model.redact import Redactor
+        from receiver.web.api.rows import event_detail_of
+
+        print_model(event_detail_of(found, settings, Redactor(settings.secrets())))
     else:
         print_event(found)
 
@@ -136,7 +146,7 @@ def replay(
     from receiver.engine.replay import count_due, replay_events
 
     filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
-    filter = replace(filter, newer_than=check_event_id(after, "--after"))
+    filter = replace(filter, newer_than=after)
     only = handler or []
 
     def change(
@@ -245,8 +255,9 @@ def _change_each(
     """
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
+    from receiver.cli.ids import find_event_id, resolve_ids
     from receiver.cli.recording import auditor, describe_filter
-    from receiver.cli.session import check_names, find_event_id, open_session
+    from receiver.cli.session import check_names, open_session
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
 
@@ -255,6 +266,7 @@ def _change_each(
         registry = load_registry(settings)
         check_handlers(only, registry.active)
         ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
+        filter = resolve_ids(database, filter)
         described = describe_filter(filter)
         if not named:
             check_names(settings, database, filter.source, filter.type, filter.metadata)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from receiver.cli.options import Config, Json
+from receiver.cli.options import Config, Csv, Json
 from receiver.cli.output import print_table
 from receiver.cli.text_output import print_json
 from receiver.errors import NotFound
 
 if TYPE_CHECKING:
+    from receiver.cli.lists import Listing
     from receiver.engine.handler import Handler
+    from receiver.engine.plugins import ActiveHandler
     from receiver.model.routing import Mismatch
 
 handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
@@ -24,45 +26,56 @@ def _handlers() -> None:
 
 
 @handlers.command("list")
-def list_handlers(config: Config = None, json: Json = False) -> None:
+def list_handlers(config: Config = None, json: Json = False, csv: Csv = False) -> None:
     """Show the active handlers: what they subscribe to, their conditions, targets and bounds."""
-    from receiver.engine.handler_options import target_of
+    from receiver.cli.lists import list_format, print_rows
     from receiver.engine.plugins import load_registry
     from receiver.settings import load
 
+    format = list_format(json, csv)
     active = load_registry(load(config)).active
-    if json:
-        print_json(
-            [
-                {
-                    "name": name,
-                    "on": [cls.__name__ for cls in item.handler.on],
-                    "where": [{"key": one.key, "values": list(one.values)} for one in item.handler.where],
-                    "target": target_of(item.options),
-                    "kind": _kind(item.handler.is_async),
-                    "attempts": item.handler.attempts,
-                    "timeout": item.handler.timeout,
-                    "concurrency": item.handler.concurrency,
-                    "across": item.handler.across,
-                    "from": item.loaded_from,
-                }
-                for name, item in active.items()
-            ]
+    print_rows(_listing(), list(active.items()), format)
+
+
+def _listing() -> Listing:
+    """Of pairs of a handler's name and the handler."""
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.engine.handler_options import target_of
+    from receiver.web.api import setup_models as models
+
+    def item(pair: tuple[str, ActiveHandler]) -> models.Handler:
+        name, active = pair
+        handler = active.handler
+        return models.Handler(
+            name=name,
+            on=_classes(active),
+            where=[models.Condition(key=one.key, values=list(one.values)) for one in handler.where],
+            target=target_of(active.options),
+            kind=_kind(handler.is_async),
+            attempts=handler.attempts,
+            timeout_seconds=handler.timeout,
+            concurrency=handler.concurrency,
+            across=handler.across,
+            loaded_from=active.loaded_from,
         )
-        return
-    print_table(
-        f"Active handlers: {len(active)}",
-        ["name", "on", "where", "target", "kind", "attempts", "timeout s", "concurrency", "from"],
-        [
-            (
-                name, ", ".join(cls.__name__ for cls in item.handler.on),
-                "; ".join(map(str, item.handler.where)) or None, target_of(item.options),
-                _kind(item.handler.is_async), item.handler.attempts, item.handler.timeout,
-                _concurrency(item.handler), item.loaded_from,
-            )
-            for name, item in active.items()
-        ],
-    )  # fmt: skip
+
+    columns = (
+        Column("name", lambda pair: pair[0], 0, 10),
+        Column("on", lambda pair: ", ".join(_classes(pair[1])), 1, 10),
+        Column("where", lambda pair: "; ".join(map(str, pair[1].handler.where)), 2, 12),
+        Column("target", lambda pair: target_of(pair[1].options), 2, 12),
+        Column("kind", lambda pair: _kind(pair[1].handler.is_async), 4),
+        Column("attempts", lambda pair: pair[1].handler.attempts, 3, right=True),
+        Column("timeout s", lambda pair: pair[1].handler.timeout, 4, right=True),
+        Column("concurrency", lambda pair: _concurrency(pair[1].handler), 4),
+        Column("from", lambda pair: pair[1].loaded_from, 3, 12),
+    )
+    return Listing("Active handlers", columns, models.Handler, item)
+
+
+def _classes(active: ActiveHandler) -> list[str]:
+    return [cls.__name__ for cls in active.handler.on]
 
 
 def _concurrency(handler: Handler) -> str | None:
@@ -78,7 +91,8 @@ def match_event(
     json: Json = False,
 ) -> None:
     """Show which active handlers a stored event matches, and why not the others. Changes nothing."""
-    from receiver.cli.session import find_event_id, open_session
+    from receiver.cli.ids import find_event_id
+    from receiver.cli.session import open_session
     from receiver.engine.plugins import load_registry
     from receiver.store import views
 
@@ -100,7 +114,7 @@ def match_event(
     )
 
 
-def _kind(is_async: bool) -> str:
+def _kind(is_async: bool) -> Literal["async", "thread"]:
     return "async" if is_async else "thread"
 
 

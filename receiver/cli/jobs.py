@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from receiver.cli.options import (
     TIME_FORMS,
+    All,
+    Before,
     Config,
+    Csv,
     Json,
     Limit,
     Metadata,
@@ -19,12 +23,13 @@ from receiver.cli.options import (
     parse_metadata,
     parse_range,
 )  # fmt: skip
-from receiver.cli.output import cell, console, format_time, print_fields, print_table, with_iso_times
-from receiver.cli.text_output import echo, print_json
+from receiver.cli.output import cell, console, format_time, print_fields
+from receiver.cli.text_output import echo, print_model
 from receiver.model.audit import AuditOperation
 from receiver.store.states import JobState
 
 if TYPE_CHECKING:
+    from receiver.settings import Settings
     from receiver.store.jobs import Row
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: speech requests that the receiver watches.")
@@ -46,6 +51,9 @@ def watch(
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their results."""
     from receiver.assembly.sources import job_source
+    from receiver.cli.event_lists import jobs_listing
+    from receiver.cli.ids import find_job
+    from receiver.cli.lists import Format, print_rows
     from receiver.cli.recording import auditor
     from receiver.cli.session import open_session
     from receiver.engine.audit import recorded
@@ -57,6 +65,7 @@ def watch(
         target = job_source(settings, source)
         rng = random.Random()  # noqa: S311 - ids need no secrecy
         if job is not None:
+            job = find_job(database, job, source)["id"]
             recorder = auditor(settings, AuditOperation.ADOPT_JOB).single(job=job, source=source, job_id=ids[0])
             row = database.transact(recorded, recorder, is_found, adopt_job, target, job, ids[0], time.time())
             done = [(row, True)]
@@ -67,7 +76,7 @@ def watch(
                 recorder = audit.single(source=source, job_id=job_id)
                 done.append(database.transact(recorded, recorder, is_new, watch_job, target, job_id, time.time(), rng))
     if json:
-        print_json([_to_dict(row) | {"new": new} for row, new in done])
+        print_rows(jobs_listing(settings), [row for row, _ in done], Format.JSON)
         return
     for row, new in done:
         words = "now watched" if new else f"already known, {row['state']}"
@@ -83,58 +92,60 @@ def list_(
     since: Annotated[str | None, typer.Option("--since", help=f"Created since: {TIME_FORMS}.")] = None,
     until: Annotated[str | None, typer.Option("--until", help=f"Created before: {TIME_FORMS}.")] = None,
     metadata: Metadata = None,
+    before: Before = None,
     limit: Limit = 50,
+    all_: All = False,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """List jobs, the newest first."""
+    from receiver.cli.event_lists import jobs_listing
+    from receiver.cli.ids import find_filtered_job, find_position
+    from receiver.cli.lists import Format, Page, Request, counter, list_format, print_list
     from receiver.cli.session import check_names, open_session
     from receiver.store import job_pages
 
-    after, before = parse_range(since, until)
+    format = list_format(json, csv)
+    created_after, created_before = parse_range(since, until)
     filters = job_pages.JobFilter(
         source=source,
         states=None if check_choice(state, STATES, "--state") is None else [str(state)],
         job=job,
-        created_after=after,
-        created_before=before,
+        created_after=created_after,
+        created_before=created_before,
         metadata=parse_metadata(metadata),
     )
     with open_session(config) as (settings, database):
         check_names(settings, database, source, None, filters.metadata)
-        rows = database.query_list(job_pages.list_jobs, filters, limit, job_pages.ALL if json else job_pages.SUMMARY)
-    if json:
-        print_json([_to_dict(row) for row in rows])
-        return
-    print_table(
-        f"Jobs: {len(rows)}" + (f" (the newest {limit}; --limit shows more)" if len(rows) == limit else ""),
-        ["id", "source", "provider's id", "state", "progress", "polls", "next", "ended", "error"],
-        [
-            (
-                row["id"],
-                row["source"],
-                row["job_id"],
-                row["state"],
-                None if row["progress"] is None else f"{row['progress']} %",
-                row["polls"],
-                format_time(row["due_at"]) if row["ended_at"] is None else None,
-                format_time(row["ended_at"]),
-                row["error"],
-            )
-            for row in rows
-        ],
-    )
+        filters = replace(filters, job=find_filtered_job(database, job))
+
+        def read(before: str | None, limit: int) -> Page:
+            part = replace(filters, before=before)
+            if format is Format.TABLE:
+                rows = database.query_list(job_pages.list_jobs, part, limit + 1, job_pages.SUMMARY)
+                rows, more = rows[:limit], len(rows) > limit
+            else:
+                rows, more = database.query_list(job_pages.page_of_jobs, part, limit)
+            return Page(rows, rows[-1]["id"] if more else None)
+
+        def ids_before(before: str, limit: int) -> list[str]:
+            return database.query_list(job_pages.list_ids, replace(filters, before=before), limit)
+
+        request = Request(format, None if all_ else limit, find_position(database, before, "job_"))
+        print_list(jobs_listing(settings, database), read, request, counter(ids_before))
 
 
 @app.command()
 def show(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Show everything about one job."""
-    from receiver.cli.session import check_names, find_job, open_session
+    from receiver.cli.ids import find_job
+    from receiver.cli.session import check_names, open_session
 
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
         found = find_job(database, job, source)
     if json:
-        print_json(_to_dict(found))
+        _print_job(settings, found)
         return
     fields = ((name, cell(format_time(value) if name in _TIMES else value)) for name, value in found.items())
     print_fields(console(), fields)
@@ -143,8 +154,9 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
 @app.command()
 def cancel(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Stop watching a job. It continues at the provider; one that is not submitted yet is never submitted."""
+    from receiver.cli.ids import find_job
     from receiver.cli.recording import auditor
-    from receiver.cli.session import check_names, find_job, open_session
+    from receiver.cli.session import check_names, open_session
     from receiver.engine.audit import recorded
     from receiver.engine.jobs.commands import cancel_job, is_found
 
@@ -155,7 +167,7 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
         database.transact(recorded, recorder, is_found, cancel_job, found["id"], time.time())
         done = find_job(database, found["id"], None)
     if json:
-        print_json(_to_dict(done))
+        _print_job(settings, done)
     else:
         echo(f"{job}: no longer watched")
 
@@ -163,8 +175,9 @@ def cancel(job: _Job, config: Config = None, source: Source = None, json: Json =
 @app.command()
 def poll(job: _Job, config: Config = None, source: Source = None, json: Json = False) -> None:
     """Make a running receiver poll an open job now, and end its source's pause."""
+    from receiver.cli.ids import find_job
     from receiver.cli.recording import auditor
-    from receiver.cli.session import check_names, find_job, open_session
+    from receiver.cli.session import check_names, open_session
     from receiver.engine.audit import recorded
     from receiver.engine.jobs.commands import is_found, poll_now
 
@@ -175,10 +188,13 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
         database.transact(recorded, recorder, is_found, poll_now, found, time.time())
         done = find_job(database, found["id"], None)
     if json:
-        print_json(_to_dict(done))
+        _print_job(settings, done)
     else:
         echo(f"{job}: due now")
 
 
-def _to_dict(row: Row) -> Row:
-    return with_iso_times(row, *_TIMES)
+def _print_job(settings: Settings, row: Row) -> None:
+    from receiver.model.redact import Redactor
+    from receiver.web.api.rows import job_of
+
+    print_model(job_of(row, Redactor(settings.secrets())))

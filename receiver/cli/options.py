@@ -28,6 +28,8 @@ Config = Annotated[
     typer.Option("--config", "-c", help="The TOML file. Default: $TTS_RECEIVER_CONFIG, else ./receiver.toml."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, with the names and values of --json.")]
+All = Annotated[bool, typer.Option("--all", help="Everything that matches, whatever --limit says.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Source = Annotated[str | None, typer.Option("--source", help="Only of this source.")]
 Type = Annotated[str | None, typer.Option("--type", help="Only of this event type, such as job.completed.")]
@@ -49,7 +51,7 @@ Metadata = Annotated[
 ]
 After = Annotated[
     str | None,
-    typer.Option("--after", help="Only events after this one, by its complete id: to continue after a stop."),
+    typer.Option("--after", help="Only events after this one, by its id or a unique beginning."),
 ]
 ErrorText = Annotated[
     str | None,
@@ -61,7 +63,7 @@ ErrorText = Annotated[
 ]
 Before = Annotated[
     str | None,
-    typer.Option("--before", help="Only events before this one, by its complete id: to continue a search."),
+    typer.Option("--before", help="Only what is listed after this one: an id, its beginning, or a page's `next`."),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]

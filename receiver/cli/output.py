@@ -33,6 +33,11 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
 
 
+def terminal() -> Console | None:
+    """The terminal that standard output is; None if it is a file or a program."""
+    return console() if sys.stdout.isatty() else None
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table that breaks no word, or the fields of each row if the terminal is too narrow for that.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from receiver.cli.options import Config, Json
-from receiver.cli.output import print_table, with_iso_times
-from receiver.cli.text_output import echo_error, print_json
+from receiver.cli.options import Config, Csv, Json
+from receiver.cli.text_output import echo_error
+
+if TYPE_CHECKING:
+    from receiver.cli.lists import Listing
 
 app = typer.Typer(no_args_is_help=True, help="Processes: which receivers use the store.")
 
@@ -19,12 +23,14 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_(config: Config = None, json: Json = False) -> None:
+def list_(config: Config = None, json: Json = False, csv: Csv = False) -> None:
     """List the processes that use the store, with the leases that each holds."""
+    from receiver.cli.lists import list_format, print_rows
     from receiver.cli.session import clock_difference, open_session
     from receiver.engine.server_clock import WARN_SECONDS
     from receiver.store import processes
 
+    format = list_format(json, csv)
     with open_session(config) as (_, database):
         rows = database.query_list(processes.listed)
         ahead = clock_difference(database)
@@ -32,28 +38,26 @@ def list_(config: Config = None, json: Json = False) -> None:
     if abs(ahead) > WARN_SECONDS:
         direction = "ahead of" if ahead > 0 else "behind"
         echo_error(f"! This machine's clock is {abs(ahead):.1f} s {direction} the database server's.")
-    if json:
-        print_json(
-            [
-                with_iso_times(
-                    row | {"heartbeat_age_seconds": round(now - row["heartbeat_at"], 1)}, "started_at", "heartbeat_at"
-                )
-                for row in rows
-            ]
-        )
-        return
-    print_table(
-        f"Processes: {len(rows)}",
-        ["process", "role", "version", "seen alive", "runs", "jobs"],
-        [
-            (
-                row["owner"],
-                row["role"],
-                row["version"],
-                f"{max(0.0, now - row['heartbeat_at']):.0f} s ago",
-                row["runs"],
-                row["jobs"],
-            )
-            for row in rows
-        ],
+    print_rows(_listing(now), rows, format)
+
+
+def _listing(now: float) -> Listing:
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.model.timestamps import utc
+    from receiver.web.api.setup_models import Process
+
+    def item(row: dict[str, Any]) -> Process:
+        same: dict[str, Any] = {name: row[name] for name in ("role", "host", "pid", "version", "runs", "jobs")}
+        times: dict[str, Any] = {name: utc(row[name]) for name in ("started_at", "heartbeat_at")}
+        return Process(name=row["owner"], **same, **times, heartbeat_age_seconds=round(now - row["heartbeat_at"], 1))
+
+    columns = (
+        Column("process", itemgetter("owner")),
+        Column("role", itemgetter("role")),
+        Column("version", itemgetter("version"), 2),
+        Column("seen alive", lambda row: f"{max(0.0, now - row['heartbeat_at']):.0f} s ago"),
+        Column("runs", itemgetter("runs"), 1, right=True),
+        Column("jobs", itemgetter("jobs"), 1, right=True),
     )
+    return Listing("Processes", columns, Process, item)

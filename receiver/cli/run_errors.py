@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from receiver.cli.options import (
     Config,
+    Csv,
     ErrorKind,
     Handler,
     Json,
@@ -22,8 +24,7 @@ from receiver.cli.options import (
     check_choice,
     event_filter,
 )
-from receiver.cli.output import format_time, print_table
-from receiver.cli.text_output import echo, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -47,12 +48,17 @@ def errors(
     metadata: Metadata = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_GROUPS, help="At most this many groups.")] = 20,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """Count failed runs by handler, kind of error and reason: the largest groups first, each with an example."""
+    from receiver.cli.event_lists import run_errors_listing
+    from receiver.cli.lists import Format, list_format, print_rows
     from receiver.cli.session import check_handler, check_names, open_session
     from receiver.model.redact import Redactor
     from receiver.store.run_errors import error_groups
+    from receiver.web.api.models import run_errors_of
 
+    format = list_format(json, csv)
     filter = event_filter(source, type_, None, None, since, until, error_kind, reason, metadata)
     filter = replace(filter, state=check_choice(state, STATES, "--state"), handler=handler)
     with open_session(config) as (settings, database):
@@ -60,33 +66,25 @@ def errors(
         found = database.query_list(error_groups, filter, limit)
         if not found.largest:
             check_handler(settings, handler)
-    if json:
-        from receiver.web.api.models import run_errors_of
+        redact = Redactor(settings.secrets())
+        if format is Format.JSON:
+            print_model(run_errors_of(found, redact))
+        elif format is Format.TABLE and not found.largest:
+            echo(f"No failed runs that are {state} match.")
+        else:
+            print_rows(run_errors_listing(database, redact), found.largest, format)
+            _print_more(found, state, echo if format.is_for_people else echo_error)
 
-        print_json(run_errors_of(found, Redactor(settings.secrets())).model_dump(mode="json"))
-    else:
-        _print(found, state)
 
-
-def _print(found: ErrorGroups, state: str) -> None:
-    if not found.largest:
-        echo(f"No failed runs that are {state} match.")
-        return
-    print_table(
-        f"Failed runs that are {state}: {found.runs:,}, in {found.groups:,} groups"
-        + (f" (the largest {len(found.largest)}; --limit shows more)" if found.groups > len(found.largest) else ""),
-        ["runs", "handler", "error kind", "reason", "first", "last", "example", "error"],
-        [
-            (
-                f"{group.count:,}", group.handler, group.error_kind, group.reason, format_time(group.first_at),
-                format_time(group.last_at), group.event_id, group.error,
-            )
-            for group in found.largest
-        ],
-    )  # fmt: skip
-    echo("", "Show an example:    tts-receiver events show EVENT")
-    if state in (RunState.DEAD, RunState.CANCELLED):
-        echo(f"Replay the largest: tts-receiver runs replay {_options(found.largest[0], state)}")
+def _print_more(found: ErrorGroups, state: str, say: Callable[[str], None]) -> None:
+    """How many there are in all, and what to do."""
+    hidden = found.groups - len(found.largest)
+    more = f" (the largest {len(found.largest)}; --limit shows more)" if hidden else ""
+    say(f"Failed runs that are {state}: {found.runs:,}, in {found.groups:,} groups{more}")
+    if found.largest:
+        say("Show an example:    tts-receiver events show EXAMPLE")
+    if found.largest and state in (RunState.DEAD, RunState.CANCELLED):
+        say(f"Replay the largest: tts-receiver runs replay {_options(found.largest[0], state)}")
 
 
 def _options(group: ErrorGroup, state: str) -> str:

@@ -13,8 +13,10 @@ import typer
 
 from receiver.cli.options import (
     After,
+    All,
     Before,
     Config,
+    Csv,
     ErrorKind,
     ErrorText,
     Handler,
@@ -29,14 +31,12 @@ from receiver.cli.options import (
     Until,
     Yes,
     check_choice,
-    check_event_id,
     event_filter,
 )
-from receiver.cli.output import confirm, format_time, print_table, with_iso_times
+from receiver.cli.output import confirm, format_time
 from receiver.cli.run_errors import errors
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error
 from receiver.model.audit import AuditOperation
-from receiver.model.crashes import state_with_suspicion
 from receiver.model.ids import time_of_id
 from receiver.store.states import RunState
 
@@ -80,48 +80,69 @@ def list_(
     error_text: ErrorText = None,
     before: Before = None,
     limit: Limit = 50,
+    all_: All = False,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """List runs, those of the newest events first. Dead letters: --state dead."""
+    from receiver.cli.event_lists import runs_listing
+    from receiver.cli.ids import find_position, resolve_ids
+    from receiver.cli.lists import Page, Request, counter, list_format, print_list
     from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store import error_search, views
 
+    format = list_format(json, csv)
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
-    filter = replace(filter, older_than=check_event_id(before, "--before"))
     words = _check_words(error_text, state)
+    search = _Search()
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_, filter.metadata)
-        found: ErrorMatches | None = None
-        if words:
-            found = database.query_list(error_search.search_runs, filter, words, limit)
-            rows = found.rows
-        else:
-            rows = database.query_list(views.list_runs, filter, limit)
-        if not rows:
+        filter = resolve_ids(database, filter)
+
+        def read(before: str | None, limit: int) -> Page:
+            part = replace(filter, older_than=before)
+            if words is None:
+                return Page(*database.query_list(views.page_of_runs, part, limit))
+            found = database.query_list(error_search.search_runs, part, words, limit)
+            search.add(found)
+            return Page(found.rows, found.stopped_at)
+
+        def ids_before(before: str, limit: int) -> list[str]:
+            return database.query_list(views.events_with_runs, replace(filter, older_than=before), limit)
+
+        begin = find_position(database, before)
+        request = Request(format, None if all_ else limit, begin, one_page=words is not None and not all_)
+        listing = runs_listing(database, settings, lambda: {"examined": search.examined if words else None})
+        more = counter(ids_before, "those of {} more events") if words is None else None
+        if not print_list(listing, read, request, more):
             check_handler(settings, handler)
-    if json:
-        print_json([with_iso_times(row, "due_at", "started_at", "finished_at") for row in rows])
-        if found is not None:
-            echo_error(_extent(found))
-        return
-    more = f" (the newest {limit}; --limit shows more)" if len(rows) == limit and found is None else ""
-    print_table(
-        f"Runs: {len(rows)}{more}",
-        [
-            "event", "handler", "state", "attempts", "source", "type", "job", "due", "finished", "error kind", "reason",
-            "error",
-        ],
-        [
-            (
-                row["event_id"], row["handler"], state_with_suspicion(row["state"], row["crashes"]), row["attempts"],
-                row["source"], row["type"], row["job_id"], format_time(row["due_at"]), format_time(row["finished_at"]),
-                row["error_kind"], row["reason"], row["error"],
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
-    if found is not None:
-        echo(_extent(found))
+    if words is not None:
+        say = echo if format.is_for_people else echo_error
+        say(search.extent())
+
+
+class _Search:
+    """How far the search of errors went."""
+
+    def __init__(self) -> None:
+        self.examined = 0
+        self._stopped_at: str | None = None
+
+    def add(self, found: ErrorMatches) -> None:
+        """Count what one page read."""
+        self.examined += found.examined
+        self._stopped_at = found.stopped_at
+
+    def extent(self) -> str:
+        """How far it went, and how to continue it."""
+        if self._stopped_at is None:
+            return f"The errors of all {self.examined:,} matching dead runs were read."
+        at = time_of_id(self._stopped_at)
+        back = "" if at is None else f", back to {format_time(at)}"
+        return (
+            f"The errors of {self.examined:,} dead runs were read{back}. To continue, repeat it with --before "
+            f"{self._stopped_at}."
+        )
 
 
 def _check_words(text: str | None, state: str | None) -> str | None:
@@ -141,18 +162,6 @@ def _check_words(text: str | None, state: str | None) -> str | None:
             f"searches the errors of dead runs, not of those that are {state}.", param_hint="--error-text"
         )
     return text
-
-
-def _extent(found: ErrorMatches) -> str:
-    """How far a search went, and how to continue it."""
-    if found.stopped_at is None:
-        return f"The errors of all {found.examined:,} matching dead runs were read."
-    at = time_of_id(found.stopped_at)
-    back = "" if at is None else f", back to {format_time(at)}"
-    return (
-        f"The errors of {found.examined:,} dead runs were read{back}. To continue, repeat it with --before "
-        f"{found.stopped_at}."
-    )
 
 
 @app.command()
@@ -176,7 +185,7 @@ def replay(
     from receiver.store import runs
 
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
-    filter = replace(filter, newer_than=check_event_id(after, "--after"))
+    filter = replace(filter, newer_than=after)
     closed = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 
     def resume_hint(last: str) -> str:
@@ -279,8 +288,9 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
     """Change each run; return how many were changed."""
     from receiver.cli import matching
     from receiver.cli.bulk_changes import run_in_batches
+    from receiver.cli.ids import find_event_id, resolve_ids
     from receiver.cli.recording import auditor, describe_filter
-    from receiver.cli.session import check_handler, check_names, find_event_id, open_session
+    from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store.event_pages import Filter
 
     if event is None and filter == Filter():
@@ -295,6 +305,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
         check_names(settings, database, filter.source, filter.type, filter.metadata)
         if event is not None:
             filter = replace(filter, event_id=find_event_id(database, event))
+        filter = resolve_ids(database, filter)
         described = describe_filter(filter)
         states = tuple(state for state in action.states if filter.state in (None, state))
         filter = matching.up_to_now(database, filter)

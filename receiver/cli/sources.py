@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import Config, Json
-from receiver.cli.output import cell, console, format_time, print_table, with_iso_times
+from receiver.cli.options import Config, Csv, Json
+from receiver.cli.output import cell, console, format_time, with_iso_times
 from receiver.cli.text_output import print_json
 
 if TYPE_CHECKING:
     from receiver.cli.key_notes import KeyUses
+    from receiver.cli.lists import Listing
     from receiver.cli.source_probe import ProbeResult
     from receiver.settings import Settings, Source
     from receiver.store import throttle_state
@@ -39,35 +41,36 @@ def _sources() -> None:
 
 
 @app.command("list")
-def list_(config: Config = None, json: Json = False) -> None:
+def list_(config: Config = None, json: Json = False, csv: Csv = False) -> None:
     """List the sources: webhook path, polling, capabilities, a pause, and signing secrets."""
+    from receiver.cli.lists import list_format, print_rows
     from receiver.settings import load
 
+    format = list_format(json, csv)
     settings = load(config)
     now = time.time()
     uses, pauses = _read_store(settings, now)
     rows = [_row(settings, name, uses, pauses, now) for name in settings.sources]
-    if json:
-        print_json(rows)
-        return
-    print_table(
-        f"Sources: {len(rows)}",
-        ["name", "provider", "base url", "api key", "webhook path", "polled", "can", "paused", "signing secrets"],
-        [
-            (
-                row["name"],
-                " ".join(filter(None, (row["provider"], row["api_version"]))),
-                row["base_url"],
-                _yes_or_no(row["api_key"]),
-                row["webhook_path"],
-                _yes_or_no(row["polled"]),
-                ", ".join(_capability_labels(row["capabilities"])) or None,
-                _format_pause(row["pause"]),
-                "; ".join(row["notes"]) if row["signing_secrets"] else None,
-            )
-            for row in rows
-        ],
+    print_rows(_listing(), rows, format)
+
+
+def _listing() -> Listing:
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.web.api.setup_models import ConfiguredSource
+
+    columns = (
+        Column("name", itemgetter("name"), 0, 10),
+        Column("provider", lambda row: " ".join(filter(None, (row["provider"], row["api_version"]))), 1, 8),
+        Column("base url", itemgetter("base_url"), 5, 20),
+        Column("api key", lambda row: _yes_or_no(row["api_key"]), 3),
+        Column("webhook path", itemgetter("webhook_path"), 2, 20),
+        Column("polled", lambda row: _yes_or_no(row["polled"]), 3),
+        Column("can", lambda row: ", ".join(_capability_labels(row["capabilities"])), 6, 20),
+        Column("paused", lambda row: _format_pause(row["pause"]), 1, 20),
+        Column("signing secrets", lambda row: "; ".join(row["notes"]) if row["signing_secrets"] else None, 4, 20),
     )
+    return Listing("Sources", columns, ConfiguredSource, lambda row: ConfiguredSource(**row))
 
 
 @app.command("test")
@@ -138,7 +141,8 @@ def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: floa
         "api_key": source.api_key is not None,
         "webhook_path": settings.webhook_path(name) if source.receives_webhooks else None,
         "polled": can["polling"] and source.api_key is not None,
-        "capabilities": {word: can[word] for word in ("polling", *_CAPABILITY_LABELS, "formats")},
+        "capabilities": {word: can[word] for word in ("polling", *_CAPABILITY_LABELS)}
+        | {"formats": list(can["formats"])},
         "pause": _pause(pauses.get(name), now),
         "signing_secrets": [
             with_iso_times({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")

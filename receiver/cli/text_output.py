@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from receiver.model.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def echo(*lines: str) -> None:
@@ -23,9 +26,24 @@ def echo_error(*lines: str) -> None:
     print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
 
 
+def write(escaped: str) -> None:
+    """Write a text that is escaped already, without a line break after it."""
+    print(escaped, end="")
+
+
+def flush() -> None:
+    """Pass on what is written, so that a reader sees it, or its end is noticed."""
+    sys.stdout.flush()
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document. Bytes become text, or hex if they are not UTF-8."""
     print(printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
+
+
+def print_model(item: BaseModel) -> None:
+    """Print a model of the API as one JSON document, as the API has it."""
+    print(printable_json(item.model_dump_json(indent=2)))
 
 
 def print_json_line(value: Any) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config, Json
-from receiver.cli.output import print_table
-from receiver.cli.text_output import echo_error, print_json
+from receiver.cli.options import Config, Csv, Json
+from receiver.cli.text_output import echo_error
 from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
+    from receiver.cli.lists import Listing
     from receiver.providers.types import Voice
 
 _FIELDS = ("id", "name", "language", "gender", "model")
@@ -32,13 +32,16 @@ def voices(
         str | None, typer.Option(help="Only voices of this provider, where the service offers others' voices.")
     ] = None,
     json: Json = False,
+    csv: Csv = False,
 ) -> None:
     """List the provider's voices, or the documented ones if the provider has no list."""
+    from receiver.cli.lists import list_format, print_rows
     from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
     from receiver.providers.types import VoiceQuery
     from receiver.providers.voice_list import VoicesCall, find_voices
     from receiver.settings import load
 
+    format = list_format(json, csv)
     source_settings = load(config).source(source)
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
@@ -51,24 +54,33 @@ def voices(
             note = f"{name} has no list of voices; these are documented, and there may be more."
     except ReceiverError as error:
         raise ProviderRequestError(str(request_failure(source, source_settings, error))) from error
-    if json:
-        print_json([_to_dict(voice) for voice in found])
-    else:
-        print_voices(source, found)
+    print_rows(voices_listing(source, found), found, format)
     if note:
         echo_error(note)
 
 
-def print_voices(source: str, voices: Sequence[Voice]) -> None:
-    """Print the table, without columns that are empty for every voice."""
-    table = [_table_row(voice) for voice in voices]
-    columns = [name for name in (*_FIELDS, *_DETAILS, "can") if name == "id" or any(row[name] for row in table)]
-    rows = [[row[name] for name in columns] for row in table]
-    print_table(f"Voices of {source}: {len(voices)}", columns, rows)
+def voices_listing(source: str, voices: Sequence[Voice]) -> Listing:
+    """The list, without columns that are empty for every voice."""
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.web.api.models import Voice as Item
 
+    def cell(name: str) -> Callable[[Voice], str | None]:
+        return lambda voice: _table_row(voice)[name]
 
-def _to_dict(voice: Voice) -> dict[str, Any]:
-    return {name: getattr(voice, name) for name in _FIELDS} | {"details": dict(voice.details)}
+    ranks = {"id": 0, "name": 2, "language": 1, "gender": 3, "model": 3, "provider": 2, "tier": 4, "can": 4}
+    rows = [_table_row(voice) for voice in voices]
+    columns = [
+        Column(name, cell(name), rank, None if name == "id" else 8)
+        for name, rank in ranks.items()
+        if not rank or any(row[name] for row in rows)
+    ]
+    return Listing(
+        f"Voices of {source}",
+        columns,
+        Item,
+        lambda voice: Item(**{name: getattr(voice, name) for name in _FIELDS}, details=dict(voice.details)),
+    )
 
 
 def _table_row(voice: Voice) -> dict[str, str | None]:

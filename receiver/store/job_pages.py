@@ -68,6 +68,11 @@ def list_jobs(connection: Connection, filters: JobFilter, limit: int, columns: S
     return [dict(row._mapping) for row in rows]
 
 
+def list_ids(connection: Connection, filters: JobFilter, limit: int) -> list[str]:
+    """The ids of the jobs of `list_jobs`."""
+    return [row["id"] for row in list_jobs(connection, filters, limit, (jobs.c.id,))]
+
+
 def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tuple[list[Row], bool]:
     """Up to `limit` jobs that match, the newest first, and whether there are more.
 

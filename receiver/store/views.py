@@ -69,17 +69,15 @@ def event_ids(connection: Connection, filters: Filter, limit: int) -> list[str]:
     return page_of_events(connection, filters, limit, Order.OLDEST_FIRST)
 
 
+def newest_ids(connection: Connection, filters: Filter, limit: int) -> list[str]:
+    """`event_ids`, the newest first. Pass the last one as `older_than` for the next page."""
+    return page_of_events(connection, filters, limit)
+
+
 def end_of_events(connection: Connection) -> str:
     """A text that sorts after the id of every stored event, for `older_than`."""
     newest = connection.execute(select(func.max(events.c.id))).scalar()
     return f"{newest or ''}~"
-
-
-def find_event(connection: Connection, prefix: str) -> list[str]:
-    """The ids that start with `prefix`; at most two, which shows whether the prefix is unique."""
-    at = events.c.id
-    statement = select(at).where(at >= prefix, at < prefix + "\U0010ffff").order_by(at).limit(2)
-    return list(connection.execute(statement).scalars())
 
 
 def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
@@ -127,6 +125,22 @@ def list_runs(connection: Connection, filters: Filter, limit: int) -> list[dict[
     return found[:limit]
 
 
+def page_of_runs(connection: Connection, filters: Filter, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """`list_runs`, never only some of an event's runs; and the last event, if there are more runs before it.
+
+    An event that has more than `limit` runs is a page of its own.
+    """
+    found = list_runs(connection, filters, limit + 1)
+    if len(found) <= limit:
+        return found, None
+    cut = found[-1]["event_id"]
+    page = [row for row in found if row["event_id"] != cut]
+    if not page:
+        run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
+        page = runs_of(connection, [cut], run)
+    return page, page[-1]["event_id"]
+
+
 def runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:
     """Those runs of these events that meet the condition, as in a list; the events are given the newest first."""
     found: list[dict[str, Any]] = []
@@ -151,6 +165,12 @@ def runs_of_page(
         rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*of_batch))
         keys += sorted((row.event_id, row.handler) for row in rows)
     return keys
+
+
+def events_with_runs(connection: Connection, filters: Filter, limit: int) -> list[str]:
+    """The ids of the first events that have a run as in `list_runs`, the newest first."""
+    run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
+    return page_with_runs(connection, filters, run, limit)
 
 
 def _of_error(column: Column[str]) -> Any:

@@ -351,10 +351,10 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
         ["handlers", "list", "--json"],
         ["sources", "list"],
     )
-    assert "Events: 2" in table.stdout
+    assert "Events: 2" in table.stderr
     assert job.id in table.stdout
     assert "job.failed" in table.stdout
-    (listed,) = json.loads(by_job.stdout)
+    (listed,) = json.loads(by_job.stdout)["items"]
     assert (listed["id"], listed["state"]) == (event, "done")
     assert listed["duplicates"] == 1
 
@@ -366,9 +366,9 @@ def test_a_day_with_the_receiver(site: Site, provider: Provider) -> None:
     assert shown["artifacts"][0]["address"] in people.stdout
     assert "valid" in people.stdout.split()
 
-    runs = json.loads(run_list.stdout)
+    runs = json.loads(run_list.stdout)["items"]
     assert [(run["event_id"], run["state"], run["attempts"]) for run in runs] == [(event, "succeeded", 1)]
-    handlers = json.loads(handler_list.stdout)
+    handlers = json.loads(handler_list.stdout)["items"]
     assert [handler["name"] for handler in handlers] == ["save_audio", "log"]
     assert "/webhooks/aitts" in source_list.stdout
     assert "last used 20" in source_list.stdout
@@ -437,14 +437,14 @@ def test_a_dead_letter_is_found_explained_and_replayed(site: Site) -> None:
     assert replayed.returncode == 0, replayed.stderr
     assert replayed.stdout.splitlines()[0] == "Matching runs: 1."
     assert site.wait_for_state(event, "picky", "succeeded")["result"] == "published"
-    assert site.command("runs", "list", "--state", "dead").stdout.startswith("Runs: 0")
+    assert site.command("runs", "list", "--state", "dead").stderr.startswith("Runs: 0")
 
 
 def test_what_is_stale_is_kept_until_it_is_released(site: Site) -> None:
     site.configure(handlers="[handlers.log]")
     server = site.start()
     event = sent(server, "late", int(time.time()) - 3600)
-    (row,) = json.loads(site.command("events", "list", "--state", "quarantined", "--json").stdout)
+    (row,) = json.loads(site.command("events", "list", "--state", "quarantined", "--json").stdout)["items"]
     assert row["id"] == event
     assert site.rows("SELECT * FROM runs") == []
     early = site.command("events", "replay", event)
@@ -467,7 +467,7 @@ def test_a_wrong_api_key_ends_as_a_sentence_that_names_it(site: Site, provider: 
     event = sent(server, job.id)
     run = site.wait_for_state(event, "save_audio", "dead")
 
-    (listed,) = json.loads(site.command("runs", "list", "--state", "dead", "--json").stdout)
+    (listed,) = json.loads(site.command("runs", "list", "--state", "dead", "--json").stdout)["items"]
 
     assert "answers 401 UNAUTHORIZED: the API key is missing, wrong or revoked." in listed["error"]
     assert "api_key" in listed["error"]

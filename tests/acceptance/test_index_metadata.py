@@ -51,7 +51,7 @@ def indexed(site: Site) -> int:
 def customers(site: Site, customer: str) -> list[str]:
     done = site.command("events", "list", "--metadata", f"customer={customer}", "--limit", "1000", "--json")
     assert done.returncode == 0, done.stderr
-    return [row["job_id"] for row in json.loads(done.stdout)]
+    return [row["job_id"] for row in json.loads(done.stdout)["items"]]
 
 
 def test_what_is_stored_is_indexed_beside_a_receiver_and_after_a_kill(filled: Site) -> None:

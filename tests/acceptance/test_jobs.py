@@ -41,7 +41,7 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
     configured(site, provider)
     server = site.start()
     first = named(site, "watch", "--source", SOURCE, job.id, running.id, unwanted.id)
-    assert [row["new"] for row in first] == [True, True, True]
+    assert [row["job_id"] for row in first["items"]] == [job.id, running.id, unwanted.id]
     row = wait_for_job(site, job.id, "completed")
     site.wait_for_state(row["event_id"], "save_audio", "succeeded")
     [file] = site.final_files()
@@ -54,7 +54,7 @@ def test_a_job_named_by_hand_is_watched_polled_and_its_audio_stored(site: Site, 
         ["jobs", "cancel", "--source", SOURCE, unwanted.id],
     )
     assert again.stdout == f"{job.id}: already known, completed\n"
-    assert [row["job_id"] for row in json.loads(listed.stdout)] == [job.id]
+    assert [row["job_id"] for row in json.loads(listed.stdout)["items"]] == [job.id]
     found = json.loads(shown.stdout)
     assert (found["state"], found["polls"], found["event_id"]) == ("completed", 1, row["event_id"])
     assert found["ended_at"].startswith("20")

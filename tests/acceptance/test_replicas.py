@@ -61,7 +61,7 @@ def test_the_run_of_a_replica_that_is_killed_is_taken_up_by_the_other_long_befor
     [held] = until("the run has started", lambda: query(address, holder))
     [killed] = [replica for replica in replicas if replica.process.pid == held["pid"]]
     [other] = [replica for replica in replicas if replica is not killed]
-    listed = json.loads(site.command("processes", "list", "--json").stdout)
+    listed = json.loads(site.command("processes", "list", "--json").stdout)["items"]
     assert sorted((row["pid"], row["role"], row["runs"]) for row in listed) == sorted(
         (replica.process.pid, "all", int(replica is killed)) for replica in replicas
     )

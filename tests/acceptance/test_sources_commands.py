@@ -142,7 +142,7 @@ def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> Non
     assert done.returncode == 0, done.stderr
     assert "✓ mine: generic\n" in done.stdout
     assert "There is nothing to test: this source only receives webhooks." in done.stdout
-    [row] = json.loads(site.command("sources", "list", "--json").stdout)
+    [row] = json.loads(site.command("sources", "list", "--json").stdout)["items"]
     assert (row["polled"], row["base_url"], row["webhook_path"]) == (False, None, "/webhooks/mine")
     refused = site.command("webhook", "test", "--source", "mine", **{ID_TOKEN: "eyJhbGciOi.a.b"})
     assert refused.returncode == 1
@@ -204,7 +204,7 @@ def untrusted(folder: Path) -> ssl.SSLContext:
 
 def test_the_list_shows_how_each_source_is_heard_and_why_it_is_paused(site: Site, provider: Provider) -> None:
     four(site, provider)
-    before = {row["name"]: row for row in json.loads(site.command("sources", "list", "--json").stdout)}
+    before = {row["name"]: row for row in json.loads(site.command("sources", "list", "--json").stdout)["items"]}
     assert {name: (row["webhook_path"], row["polled"]) for name, row in before.items()} == {
         "aitts": ("/webhooks/aitts", True),
         "audixa": (None, True),
@@ -219,7 +219,7 @@ def test_the_list_shows_how_each_source_is_heard_and_why_it_is_paused(site: Site
     long = {"source": "audixa", "pause_until": 4e9, "reason": "provider_unauthorized"}
     over = {"source": "miragic", "pause_until": 1e9, "reason": "provider_rate_limited"}
     insert_rows(site.store, source_state, long, over)
-    after = {row["name"]: row for row in json.loads(site.command("sources", "list", "--json").stdout)}
+    after = {row["name"]: row for row in json.loads(site.command("sources", "list", "--json").stdout)["items"]}
     assert after["audixa"]["pause"] == {
         "until": "2096-10-02T07:06:40Z", "reason": "provider_unauthorized", "polls_only": False,
     }  # fmt: skip
@@ -246,15 +246,15 @@ def test_voices_are_asked_for_or_known_or_said_not_to_be(site: Site, provider: P
     assert result.returncode == 0, result.stderr
     assert "de-DE-Neural2-B" in result.stdout
     assert all(word in result.stdout for word in ("provider", "google", "tier", "premium", "can", "ssml, multi"))
-    assert "Voices of aitts: 1" in openai.stdout
+    assert "Voices of aitts: 1" in openai.stderr
     assert "alloy" in openai.stdout
-    [voice] = json.loads(filtered.stdout)
+    [voice] = json.loads(filtered.stdout)["items"]
     assert (voice["id"], voice["gender"], voice["model"]) == ("en-GB-Neural2-A", "female", "neural")
     assert voice["details"] == {"provider": "google"}
     assert refused.returncode == 1
     assert "not by language, gender or provider" in refused.stderr
     assert known.returncode == 0
-    assert {"alloy", "amuch", "dan", "elan"} < {voice["id"] for voice in json.loads(known.stdout)}
+    assert {"alloy", "amuch", "dan", "elan"} < {voice["id"] for voice in json.loads(known.stdout)["items"]}
     assert "these are documented" in known.stderr
     assert none.returncode == 1
     assert "finevoice has no list of voices" in none.stderr

@@ -210,7 +210,7 @@ def check_they_are_shown(site: Site, lost: set[str]) -> None:
     """A person is told which, and what to do."""
     done = site.command("jobs", "list", "--state", "unknown", "--json", "--limit", "1000")
     assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)
+    shown = json.loads(done.stdout)["items"]
     assert {row["id"] for row in shown} == {submitted_jobs(site)[text]["id"] for text in lost}
     for row in shown:
         assert "Check there" in row["error"]

@@ -103,7 +103,7 @@ def test_the_way_from_a_fresh_configuration_to_a_rotated_secret(site: Site, prov
     assert late.returncode == 0, late.stderr
     body = completed("signed-before-the-rotation")
     assert deliver(server.public, body, signed_headers(body))[0] == 202  # type: ignore[index]
-    listed = json.loads(site.command("sources", "list", "--json").stdout)
+    listed = json.loads(site.command("sources", "list", "--json").stdout)["items"]
     assert [key["id"] for key in listed[0]["signing_secrets"]] == found["signing_secrets"]
     assert all(key["last_used_at"] for key in listed[0]["signing_secrets"]), "both hold"
     assert provider.sim.signing_secret not in site.everything_written()

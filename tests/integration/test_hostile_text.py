@@ -43,7 +43,7 @@ async def config(tmp_path: Path) -> Path:
     execute(store, update(schema.events).values(payload=payload, body=TEXT.encode(), headers=headers, **texts))
     execute(store, update(schema.runs).values(state="dead", error=TEXT, result=TEXT))
     times = dict.fromkeys(("created_at", "due_at", "deadline_at"), time.time())
-    job = {"id": "spj_1", "source": "aitts", "job_id": TEXT, "state": "failed", "error_code": TEXT, "error": TEXT}
+    job = {"id": JOB, "source": "aitts", "job_id": TEXT, "state": "failed", "error_code": TEXT, "error": TEXT}
     insert_rows(store, schema.jobs, job | times)
     (tmp_path / "event").write_text(event)
     file = tmp_path / "receiver.toml"
@@ -67,8 +67,9 @@ def printed(config: Path, *words: str, given: str | None = None) -> str:
     return text
 
 
+JOB = f"job_{1:032x}"
 SHOWN = [
-    ("events", "list"), ("events", "show", "EVENT"), ("runs", "list"), ("jobs", "list"), ("jobs", "show", "spj_1"),
+    ("events", "list"), ("events", "show", "EVENT"), ("runs", "list"), ("jobs", "list"), ("jobs", "show", JOB),
     ("sources", "list"), ("handlers", "list"),
 ]  # fmt: skip
 

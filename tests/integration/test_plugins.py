@@ -473,7 +473,7 @@ def test_a_users_own_handlers_in_the_working_directory_neither_shadows_ours_nor_
     command = [sys.executable, "-m", "receiver", "handlers", "list", "--json", "--config", str(config)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [(row["name"], row["kind"]) for row in json.loads(done.stdout)] == [
+    assert [(row["name"], row["kind"]) for row in json.loads(done.stdout)["items"]] == [
         ("log", "async"),
         ("save_audio", "async"),
         ("mine", "async"),

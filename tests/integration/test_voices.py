@@ -46,7 +46,7 @@ async def answers(client: Api, config: Path, source: str, filters: dict[str, str
         printed: Any = str(done.exception).removeprefix(f"Source {source}: ")
     else:
         assert done.exception is None, done.exception
-        printed = json.loads(done.stdout)
+        printed = json.loads(done.stdout)["items"]
     response = await client.client.get("/v1/voices", params={"source": source} | filters)
     body = response.json()
     return printed, body["items"] if response.status_code == 200 else body["detail"]

@@ -83,7 +83,8 @@ def speech(
 ) -> None:
     """Synthesize speech: submit the text, wait for the audio, save it. With --file, many texts."""
     from receiver.assembly.sources import job_source
-    from receiver.cli.session import find_job, open_session
+    from receiver.cli.ids import find_job
+    from receiver.cli.session import open_session
     from receiver.durable_files import OverwritePolicy
     from receiver.settings import load
     from receiver.speech.lines import SpeechDefaults

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Scope
 
 from receiver.errors import AudioError, NotFound
-from receiver.store import artifacts, views
+from receiver.store import artifacts, short_ids
 from receiver.store.artifacts import ArtifactRow
 from receiver.web.api.context import ApiContext
 from receiver.web.api.events import EventPath, event_not_found
@@ -69,7 +69,7 @@ async def get_audio(
 async def _stored(context: ApiContext, event_id: str, n: int) -> ArtifactRow:
     row = await context.database.read_list(artifacts.get, event_id, n)
     if row is None:
-        if not await context.database.read_list(views.find_event, event_id):
+        if not await context.database.read_list(short_ids.events_beginning_with, event_id):
             raise event_not_found(event_id)
         raise ProblemError(404, "The event has no such file, or no handler has fetched it yet.", reason="not_fetched")
     try:

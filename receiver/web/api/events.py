@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 from sqlalchemy import Connection
 
 from receiver.engine.audit import Auditor, recorded
-from receiver.engine.replay import NotReplayable, count_due, replay_events, reverify
+from receiver.engine.replay import NotReplayable, count_due, replay_events
 from receiver.errors import NotFound
-from receiver.model.json_body import document_of
-from receiver.model.timestamps import utc
-from receiver.providers.protocols import WebhookProvider
 from receiver.store import views
 from receiver.store.error_search import MAX_CHARACTERS, search_events
 from receiver.store.event_pages import Filter
@@ -30,25 +27,18 @@ from receiver.web.api.fields import (
     Time,
     cursor_after,
     optional_seconds,
-    optional_utc,
 )
 from receiver.web.api.jobs import require_metadata, require_names
 from receiver.web.api.models import (
-    Artifact,
-    Attempt,
-    EventDetail,
     EventPage,
     EventState,
-    HeaderLine,
     Replayed,
-    Run,
-    Traceback,
     event_of,
     next_page,
 )
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import ProblemError
-from receiver.web.api.redaction import header_lines, redact_json
+from receiver.web.api.rows import event_detail_of
 
 
 class EventPath(RequestModel):
@@ -134,7 +124,7 @@ async def get_event(context: ApiContext, path: EventPath) -> ApiResponse:
         row = views.get_event(connection, path.id)
         if row is None:
             raise event_not_found(path.id)
-        return ApiResponse(200, _detail(context, row))
+        return ApiResponse(200, event_detail_of(row, context.settings, context.redact))
 
     return await context.database.read_list(read)
 
@@ -169,79 +159,3 @@ async def replay(context: ApiContext, audit: Auditor, path: EventPath, body: Rep
 def event_not_found(id: str) -> ProblemError:
     """The error for an event that does not exist."""
     return ProblemError(404, f"There is no event {id}.", reason="not_found")
-
-
-def _detail(context: ApiContext, row: dict[str, Any]) -> EventDetail:
-    redact = context.redact
-    source = context.settings.sources.get(row["source"])
-    provider = source.provider if source is not None else None
-    unsigned = provider.kept_headers if isinstance(provider, WebhookProvider) else ()
-    try:
-        signature = "valid" if reverify(context.settings, row) else "cannot be checked"
-    except NotReplayable:
-        signature = "invalid"
-    summary = {name: row[name] for name in ("id", "source", "type", "job_id", "origin", "state", "duplicates")}
-    return EventDetail(
-        **summary,
-        conflict=row["conflict"],
-        received_at=utc(row["received_at"]),
-        key_id=row["key_id"],
-        skew=row["skew"],
-        signature=signature,
-        payload=redact_json(row["payload"], redact),
-        headers=[HeaderLine(**line) for line in header_lines(row["headers"], unsigned, redact)],
-        body=redact(row["body"].decode("utf-8", "backslashreplace")),
-        document=redact_json(document_of(row["body"]), redact),
-        runs=[_run(context, run) for run in row["runs"]],
-        attempts=[
-            Attempt(
-                handler=attempt["handler"],
-                number=attempt["number"],
-                started_at=utc(attempt["started"]),
-                seconds=round(attempt["ended"] - attempt["started"], 6),
-                outcome=attempt["outcome"],
-                error=None if attempt["error"] is None else redact(attempt["error"]),
-                **_why(attempt),
-            )
-            for attempt in row["attempts"]
-        ],
-        artifacts=[_artifact(context, artifact) for artifact in row["artifacts"]],
-    )
-
-
-def _why(row: dict[str, Any]) -> dict[str, Any]:
-    """Kind and reason of the error of a run or an attempt."""
-    return {name: row[name] for name in ("error_kind", "reason")}
-
-
-def _run(context: ApiContext, run: dict[str, Any]) -> Run:
-    traced = run["traceback"]
-    return Run(
-        handler=run["handler"],
-        state=run["state"],
-        attempts=run["attempt"] - run["forgiven"],
-        crashes=run["crashes"],
-        due_at=utc(run["due_at"]),
-        started_at=optional_utc(run["started_at"]),
-        finished_at=optional_utc(run["finished_at"]),
-        result=redact_json(run["result"], context.redact),
-        error=None if run["error"] is None else context.redact(run["error"]),
-        **_why(run),
-        traceback=None if traced is None else Traceback(attempt=traced["attempt"], text=context.redact(traced["text"])),
-    )
-
-
-def _artifact(context: ApiContext, row: dict[str, Any]) -> Artifact:
-    return Artifact(
-        n=row["n"],
-        audio=f"{context.settings.server.root_path}/v1/events/{row['event_id']}/audio?n={row['n']}",
-        address=row["address"],
-        bytes=row["bytes"],
-        sha256=row["sha256"],
-        content_type=row["content_type"],
-        format=row["format"],
-        duration_seconds=row["duration"],
-        sample_rate=row["sample_rate"],
-        channels=row["channels"],
-        fetched_at=utc(row["fetched_at"]),
-    )

@@ -32,10 +32,10 @@ from receiver.web.api.fields import (
     cursor_after,
     optional_seconds,
 )
-from receiver.web.api.models import Job, JobPage, job_of
+from receiver.web.api.models import Job, JobPage
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import InvalidField, ProblemError
-from receiver.web.api.redaction import redact_own_secrets
+from receiver.web.api.rows import job_of
 
 
 class JobPath(RequestModel):
@@ -66,8 +66,7 @@ class WatchRequest(StrictRequestModel):
 
 def redacted_job(context: ApiContext, row: Row) -> Job:
     """A job's row as a response, without secrets."""
-    error = None if row["error"] is None else context.redact(row["error"])
-    return job_of({**row, "error": error}, redact_own_secrets(row["request"], context.redact))
+    return job_of(row, context.redact)
 
 
 def location_header(context: ApiContext, row: Row) -> dict[str, str]:

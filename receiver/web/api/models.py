@@ -10,9 +10,9 @@ from pydantic import Field, JsonValue
 from receiver.model.audit import AuditState, Via
 from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
-from receiver.store.run_errors import ErrorGroups
+from receiver.store.run_errors import ErrorGroup, ErrorGroups
 from receiver.store.states import JobState, RunState
-from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after, optional_utc
+from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after
 
 EventState = Literal["quarantined", "open", "dead", "done"]
 
@@ -82,6 +82,36 @@ class Run(ResponseModel):
     error_kind: Annotated[str | None, Field(description=_KIND)]
     reason: Annotated[str | None, Field(description=_REASON)]
     traceback: Traceback | None
+
+
+class RunOfEvent(ResponseModel):
+    """A run in a list, with what says which event it is of."""
+
+    event_id: EventId
+    source: str
+    type: str
+    job_id: Annotated[str | None, Field(description="The provider's id of the job.")]
+    handler: str
+    state: RunState
+    attempts: Annotated[int, Field(description="Attempts that count.")]
+    crashes: Annotated[int, Field(description="Consecutive crashes while it was running.")]
+    due_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: JsonValue
+    error: str | None
+    error_kind: Annotated[str | None, Field(description=_KIND)]
+    reason: Annotated[str | None, Field(description=_REASON)]
+
+
+class RunPage(ResponseModel):
+    """Runs, those of the newest event first; the runs of one event are on one page."""
+
+    items: list[RunOfEvent]
+    next: _Next
+    examined: Annotated[
+        int | None, Field(description="For `error_text`: dead runs whose errors were read for this page.")
+    ] = None
 
 
 class Attempt(ResponseModel):
@@ -259,28 +289,6 @@ def event_of(row: Any) -> Event:
     return Event(**{**row, "received_at": utc(row["received_at"])})
 
 
-def job_of(row: Any, request: Any) -> Job:
-    """A row of the jobs table; `request` is its speech, without secrets."""
-    ended = row["state"] not in ("submitting", "watching")
-    return Job(
-        id=row["id"],
-        source=row["source"],
-        job_id=row["job_id"],
-        state=row["state"],
-        progress=row["progress"],
-        created_at=utc(row["created_at"]),
-        submitted_at=optional_utc(row["submitted_at"]),
-        due_at=None if ended else optional_utc(row["due_at"]),
-        deadline_at=utc(row["deadline_at"]),
-        ended_at=optional_utc(row["ended_at"]),
-        polls=row["polls"],
-        event_id=row["event_id"],
-        error_code=row["error_code"],
-        error=row["error"],
-        request=request,
-    )
-
-
 def change_of(row: Any) -> Change:
     """A row of `store.audit.list_entries`."""
     return Change(**{**row, "at": utc(row["at"]), "updated_at": utc(row["updated_at"])})
@@ -288,18 +296,17 @@ def change_of(row: Any) -> Change:
 
 def run_errors_of(found: ErrorGroups, redact: Redactor) -> RunErrors:
     """What `store.run_errors` found."""
-    return RunErrors(
-        items=[
-            RunErrorGroup(
-                **{name: getattr(group, name) for name in ("handler", "error_kind", "reason", "count")},
-                first_at=utc(group.first_at),
-                last_at=utc(group.last_at),
-                example=RunErrorExample(event_id=group.event_id, error=redact(group.error)),
-            )
-            for group in found.largest
-        ],
-        groups=found.groups,
-        runs=found.runs,
+    items = [run_error_group_of(group, redact) for group in found.largest]
+    return RunErrors(items=items, groups=found.groups, runs=found.runs)
+
+
+def run_error_group_of(group: ErrorGroup, redact: Redactor) -> RunErrorGroup:
+    """One group of `run_errors_of`."""
+    return RunErrorGroup(
+        **{name: getattr(group, name) for name in ("handler", "error_kind", "reason", "count")},
+        first_at=utc(group.first_at),
+        last_at=utc(group.last_at),
+        example=RunErrorExample(event_id=group.event_id, error=redact(group.error)),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from receiver.web.api import problems
 from receiver.web.api.models import Problem
 from receiver.web.api.operations import Operation
+from receiver.web.api.setup_models import OF_COMMANDS
 
 REF = "#/components/schemas/{model}"
 PARAMETER_LOCATIONS = {"path": "path", "query": "query", "headers": "header"}
@@ -27,7 +28,9 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
         tokens: whether the listener requires tokens.
         root_path: the prefix of every path, as clients see it.
     """
-    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "serialization") for model in (Problem, *OF_COMMANDS)
+    ]
     for operation in table:
         models += [(response.model, "serialization") for response in operation.responses.values() if response.model]
         if "body" in operation.inputs:

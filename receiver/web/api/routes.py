@@ -6,9 +6,19 @@ from receiver.web.api.audio import get_audio
 from receiver.web.api.changes import list_changes
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
-from receiver.web.api.models import ChangePage, EventDetail, EventPage, Job, JobPage, Replayed, RunErrors, VoiceList
+from receiver.web.api.models import (
+    ChangePage,
+    EventDetail,
+    EventPage,
+    Job,
+    JobPage,
+    Replayed,
+    RunErrors,
+    RunPage,
+    VoiceList,
+)
 from receiver.web.api.operations import Operation, ResponseSpec
-from receiver.web.api.runs import list_run_errors
+from receiver.web.api.runs import list_run_errors, list_runs
 from receiver.web.api.speech import speak
 from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
@@ -18,6 +28,7 @@ _LOCATION = {"Location": "The job's path."}
 _RANGED = {"ETag": "The SHA-256, in quotes.", "Accept-Ranges": "`bytes`", "Content-Disposition": "A file name."}
 _NO_SOURCE = "There is no such source."
 _NOT_INDEXED = {422: "The metadata is not indexed by this key; the detail says what to do."}
+_NO_HANDLER = "There is no such source, event type or handler; the detail names the nearest."
 _NO_NAME = {404: "There is no such source or event type; the detail names the nearest."}
 
 ROUTES = (
@@ -126,12 +137,21 @@ ROUTES = (
     ),
     Operation(
         "GET",
+        "/v1/runs",
+        list_runs,
+        "List runs",
+        "runs",
+        {200: ResponseSpec("A page of runs.", RunPage)},
+        {404: _NO_HANDLER, **_NOT_INDEXED},
+    ),
+    Operation(
+        "GET",
         "/v1/runs/errors",
         list_run_errors,
         "Count failed runs by their errors",
         "runs",
         {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
-        {404: "There is no such source, event type or handler; the detail names the nearest.", **_NOT_INDEXED},
+        {404: _NO_HANDLER, **_NOT_INDEXED},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(

@@ -60,7 +60,7 @@ def refused(*words: str) -> str:
 def test_the_list_has_the_conditions(event: str) -> None:
     [line] = [line for line in printed("handlers", "list").splitlines() if "acme" in line]
     assert 'source = "aitts"; metadata.customer = ["acme", "acme-*"]' in line
-    assert {row["name"]: row["where"] for row in json.loads(printed("handlers", "list", "--json"))} == {
+    assert {row["name"]: row["where"] for row in json.loads(printed("handlers", "list", "--json"))["items"]} == {
         "log": [],
         "acme": [
             {"key": "source", "values": ["aitts"]},
@@ -166,7 +166,7 @@ secrets = ["{SECRET}"]
 def test_the_list_and_check_show_where_a_handler_sends_to(store: Path) -> None:
     config = store.parent / "receiver.toml"
     config.write_text(config.read_text().replace("[handlers.log]", TARGETS))
-    assert {row["name"]: row["target"] for row in json.loads(printed("handlers", "list", "--json"))} == {
+    assert {row["name"]: row["target"] for row in json.loads(printed("handlers", "list", "--json"))["items"]} == {
         "log": None,
         "acme": "https://acme.example:8443",
         "globex": "https://globex.example",

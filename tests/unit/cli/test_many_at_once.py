@@ -186,7 +186,7 @@ def test_what_is_being_committed_at_a_stop_is_counted_however_often_it_is_stoppe
     assert [id_ for id_, state in states(store).items() if state == "pending"] == ids[:20]
 
 
-def test_where_to_go_on_is_a_whole_id(store: Path, ids: list[str]) -> None:
+def test_where_to_go_on_is_one_event(store: Path, ids: list[str]) -> None:
     refused = ran("events", "replay", "--after", ids[0][:12], "--yes")
-    assert refused.exit_code == 2
-    assert "complete event id" in refused.stderr
+    assert refused.exit_code == 1
+    assert "More than one event starts with" in str(refused.exception)

@@ -42,7 +42,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("runs list --metadata a=1 --metadata b=1 --metadata c=1 --metadata d=1 --metadata e=1", "has at most 4 pairs"),
         ("runs list --error-text ' '", "--error-text: give 1 to 200 characters."),
         ("runs list --error-text a --state pending", "searches the errors of dead runs, not of those that are pending"),
-        ("runs list --error-text a --before evt_1", "--before: 'evt_1' is not a complete event id"),
         ("jobs list --since 2h --until 3h", "--since 2h is later than --until 3h"),
         ("events list --limit 0", "'--limit': Input should be greater than or equal to 1"),
         ("jobs list --limit 99999999999999999999", "'--limit': Input should be less than or equal to 1000000000"),

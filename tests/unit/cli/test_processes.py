@@ -37,7 +37,7 @@ def test_heartbeats_are_compared_with_the_servers_clock(
         with time_machine.travel(timedelta(hours=hours)):
             listed = CliRunner().invoke(build(), ["processes", "list", "--json"])
         assert listed.exit_code == 0, listed.output
-        [row] = json.loads(listed.stdout)
+        [row] = json.loads(listed.stdout)["items"]
         assert abs(row["heartbeat_age_seconds"]) < 600
         assert ("! This machine's clock is" in listed.stderr) is bool(hours)
         assert said is None or f"{said} the database server's." in listed.stderr

@@ -47,7 +47,7 @@ def invoke(*arguments: str) -> Result:
 def test_groups_are_shown_with_an_example_and_what_to_do(failed: Path) -> None:
     shown = invoke("errors", "--limit", "2")
     assert shown.exit_code == 0, shown.output
-    assert "Failed runs that are dead: 6, in 3 groups (the largest 2; --limit shows more)" in shown.output
+    assert "Failed runs that are dead: 6, in 3 groups (the largest 2; --limit shows more)" in shown.stderr
     assert "It failed: 2\\x1b[31m" in shown.output
     assert "KeyError" not in shown.output
     last = shown.output.splitlines()[-1]
@@ -76,12 +76,12 @@ def test_its_json_is_that_of_the_api(failed: Path) -> None:
 def test_the_runs_of_a_group_are_listed_and_replayed_and_no_others(
     failed: Path, options: list[str], matching: int
 ) -> None:
-    listed = json.loads(invoke("list", *options, "--json").output)
+    listed = json.loads(invoke("list", *options, "--json").output)["items"]
     assert len(listed) == matching
     replayed = invoke("replay", *options, "--yes")
     assert replayed.exit_code == 0, replayed.output
     assert f"Runs due: {matching};" in replayed.output or f"Matching runs: {matching}." in replayed.output
-    pending = json.loads(invoke("list", "--state", "pending", "--json").output)
+    pending = json.loads(invoke("list", "--state", "pending", "--json").output)["items"]
     assert len(pending) == matching + 1
     assert {row["event_id"] for row in listed} <= {row["event_id"] for row in pending}
     assert json.loads(invoke("errors", "--json").output)["runs"] == 6 - matching
@@ -98,7 +98,7 @@ def test_runs_that_wait_for_another_attempt_are_cancelled_by_the_reason_of_the_l
     database.close()
     assert json.loads(invoke("errors", "--state", "pending", "--json").output)["items"][0]["reason"] == "busy"
     assert "Runs cancelled: 1." in invoke("cancel", "--reason", "busy", "--yes").output
-    [row] = json.loads(invoke("list", "--state", "cancelled", "--json").output)
+    [row] = json.loads(invoke("list", "--state", "cancelled", "--json").output)["items"]
     assert (row["error_kind"], row["reason"]) == ("cancelled", None)
 
 

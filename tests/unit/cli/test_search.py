@@ -55,17 +55,17 @@ def refused(*words: str) -> str:
 
 def test_lists_and_changes_have_what_has_all_pairs_alone(ids: list[str]) -> None:
     acme = ("--metadata", "customer=acme")
-    rows = json.loads(said("events", "list", *acme, "--json").stdout)
+    rows = json.loads(said("events", "list", *acme, "--json").stdout)["items"]
     assert [row["id"] for row in rows] == ids[5::-2]
-    assert [row["event_id"] for row in json.loads(said("runs", "list", *acme, "--json").stdout)] == ids[5::-2]
-    assert json.loads(said("jobs", "list", *acme, "--json").stdout) == []
-    assert "Failed runs that are dead: 3, in 1 groups" in said("runs", "errors", *acme).stdout
+    assert [row["event_id"] for row in json.loads(said("runs", "list", *acme, "--json").stdout)["items"]] == ids[5::-2]
+    assert json.loads(said("jobs", "list", *acme, "--json").stdout)["items"] == []
+    assert "Failed runs that are dead: 3, in 1 groups" in said("runs", "errors", *acme).stderr
     replayed = said("runs", "replay", *acme, "--metadata", "part=3", "--state", "dead", "--yes").stdout
     assert replayed.splitlines()[0] == "Matching runs: 1."
     assert said("runs", "cancel", *acme, "--yes").stdout.splitlines()[-1] == "Runs cancelled: 1."
     replayed = said("events", "replay", *acme, "--yes").stdout.splitlines()
     assert replayed[:-1] == ["Matching events: 3.", *(f"{id_}: log" for id_ in ids[1::2])]
-    changes = json.loads(said("changes", "list", "--json").stdout)
+    changes = json.loads(said("changes", "list", "--json").stdout)["items"]
     assert changes[0]["filter"]["metadata"] == ["customer=acme"]
 
 
@@ -95,15 +95,15 @@ def test_without_a_configured_key_nothing_is_listed_nor_indexed(store: Path) -> 
 
 
 def test_a_search_in_errors_says_how_far_it_came_and_continues(ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = said("runs", "list", "--error-text", "REFUSED host", "--metadata", "customer=acme").stdout
+    whole = said("runs", "list", "--error-text", "REFUSED host", "--metadata", "customer=acme").stderr
     assert whole.splitlines()[-1] == "The errors of all 3 matching dead runs were read."
     monkeypatch.setattr(error_search, "MAX_EXAMINED", 4)
     part = said("runs", "list", "--error-text", "refused 1", "--json")
-    assert json.loads(part.stdout) == []
+    assert json.loads(part.stdout)["items"] == []
     assert part.stderr == (
         "The errors of 4 dead runs were read, back to 2027-01-15 08:00:02Z. To continue, repeat it with "
         f"--before {ids[2]}.\n"
     )
     rest = said("runs", "list", "--error-text", "refused 1", "--before", ids[2], "--json")
-    assert [row["event_id"] for row in json.loads(rest.stdout)] == [ids[1]]
+    assert [row["event_id"] for row in json.loads(rest.stdout)["items"]] == [ids[1]]
     assert rest.stderr == "The errors of all 2 matching dead runs were read.\n"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.ids import event_id, new_change_id, new_job_id
-from receiver.store import audit, feed, inbox, job_pages, jobs, names, views
+from receiver.store import audit, feed, inbox, job_pages, jobs, names, short_ids, views
 from receiver.store.audit import AuditFilter
 from receiver.store.database import Database
 from receiver.store.dialect import DIALECTS
@@ -135,7 +135,8 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
             for time in ({}, {"since": NOW + 150.0, "until": NOW + 200.0}):
                 entries = AuditFilter(actor=actor, operation=operation, **time)
                 yield f"changes {entries}", audit.list_entries, (entries, 5)
-    yield "event by prefix", views.find_event, ("evt_0",)
+    yield "event by prefix", short_ids.events_beginning_with, ("evt_0",)
+    yield "short ids", short_ids.shorten_events, ([event_id(NOW + n, 1) for n in range(50)],)
     yield "type", names.is_type, ("nothing",)
     yield "sources", names.sources, ()
     yield "open jobs", names.has_open_jobs, ("one",)

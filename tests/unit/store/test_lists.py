@@ -15,7 +15,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id
 from receiver.model.metadata import indexed_pairs
 from receiver.model.slots import Slots
-from receiver.store import event_pages, inbox, runs, search_plans, views
+from receiver.store import event_pages, inbox, runs, search_plans, short_ids, views
 from receiver.store.claims import Claim
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -98,9 +98,9 @@ def test_runs_are_listed_by_state_and_handler(database: Database, accept: Accept
 
 def test_an_event_is_found_by_the_start_of_its_id(database: Database, accept: Accept, delivery: Make) -> None:
     accept(*(delivery(f"job_{n}") for n in range(3)))
-    assert database.query(views.find_event, f"evt_{1:032x}") == [f"evt_{1:032x}"]
-    assert len(database.query(views.find_event, "evt_")) == 2, "two are enough to see that it is not unique"
-    assert database.query(views.find_event, "evt_f") == []
+    assert database.query(short_ids.events_beginning_with, f"evt_{1:032x}") == [f"evt_{1:032x}"]
+    assert len(database.query(short_ids.events_beginning_with, "evt_")) == 3
+    assert database.query(short_ids.events_beginning_with, "evt_f") == []
     assert database.query(views.get_event, "evt_f") is None
 
 

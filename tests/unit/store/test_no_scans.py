@@ -46,6 +46,7 @@ from receiver.store import (
     run_errors,
     runs,
     search_plans,
+    short_ids,
     throttle_state,
     turns,
     views,
@@ -204,6 +205,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.find: [("watched",), ("watched", "aitts")],
         jobs.get: [("job_1",)],
         jobs.enqueue: [(NEW_JOB,)],
+        job_pages.list_ids: [(JobFilter(source="aitts"), 10)],
         job_pages.list_jobs: [
             (JobFilter(source=source, states=states, before=before, job=job, metadata=metadata, **times), 10)
             for source in (None, "aitts")
@@ -240,6 +242,11 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         gauges.read: [(["aitts"], NOW)],
         gauges.silent_seconds: [(["aitts"], NOW)],
         search_plans.fewest: [],  # every list that uses it is asked
+        short_ids.events_beginning_with: [("evt_0",)],
+        short_ids.jobs_beginning_with: [("0",), ("job_0", "aitts"), ("f3973de3-c21",)],
+        short_ids.provider_ids_beginning_with: [("f3973de3-c21",)],
+        short_ids.shorten_events: [([EVENT, f"evt_{2:032x}"],)],
+        short_ids.shorten_jobs: [(["job_1"],)],
         throttle_state.record_response: [("aitts", NOW)],
         throttle_state.pause_polls: [("aitts", NOW, NOW)],
         throttle_state.get: [("aitts",)],
@@ -276,14 +283,16 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.finish: [([FINISH],)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
+        views.newest_ids: [(Filter(state="open"), 10)],
+        views.events_with_runs: [(Filter(state="dead"), 10)],
         views.end_of_events: [()],
         views.event_ids: [(criteria, 10) for criteria in _with_states(EVENT_STATES)],
-        views.find_event: [("evt_1",)],
         views.get_event: [(EVENT,)],
         views.key_uses: [()],
         views.list_events: [
             (criteria, 10) for criteria in (*_with_states(EVENT_STATES), Filter(metadata=(("customer", "globex"),)))
         ],
+        views.page_of_runs: [(Filter(), 1), (Filter(state="dead", handler="save_audio"), 1)],
         views.list_runs: [
             (replace(criteria, handler=handler), 10)
             for criteria in _with_states(RunState)

@@ -1,0 +1,129 @@
+"""Makes the API's models of rows of the store, without secrets: for responses, and for the JSON of commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.engine.replay import NotReplayable, reverify
+from receiver.model.json_body import document_of
+from receiver.model.redact import Redactor
+from receiver.model.timestamps import utc
+from receiver.providers.protocols import WebhookProvider
+from receiver.settings import Settings
+from receiver.web.api.fields import optional_utc
+from receiver.web.api.models import (
+    Artifact,
+    Attempt,
+    EventDetail,
+    HeaderLine,
+    Job,
+    Run,
+    RunOfEvent,
+    Traceback,
+)
+from receiver.web.api.redaction import header_lines, redact_json, redact_own_secrets
+
+
+def run_of(row: Any, redact: Redactor) -> RunOfEvent:
+    """A row of `store.views.list_runs`."""
+    times = {name: optional_utc(row[name]) for name in ("due_at", "started_at", "finished_at")}
+    error = None if row["error"] is None else redact(row["error"])
+    return RunOfEvent(**{**row, **times, "error": error, "result": redact_json(row["result"], redact)})
+
+
+def job_of(row: Any, redact: Redactor) -> Job:
+    """A row of the jobs table."""
+    ended = row["state"] not in ("submitting", "watching")
+    return Job(
+        id=row["id"],
+        source=row["source"],
+        job_id=row["job_id"],
+        state=row["state"],
+        progress=row["progress"],
+        created_at=utc(row["created_at"]),
+        submitted_at=optional_utc(row["submitted_at"]),
+        due_at=None if ended else optional_utc(row["due_at"]),
+        deadline_at=utc(row["deadline_at"]),
+        ended_at=optional_utc(row["ended_at"]),
+        polls=row["polls"],
+        event_id=row["event_id"],
+        error_code=row["error_code"],
+        error=None if row["error"] is None else redact(row["error"]),
+        request=redact_own_secrets(row["request"], redact),
+    )
+
+
+def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDetail:
+    """A row of `store.views.get_event`."""
+    source = settings.sources.get(row["source"])
+    provider = source.provider if source is not None else None
+    unsigned = provider.kept_headers if isinstance(provider, WebhookProvider) else ()
+    try:
+        signature = "valid" if reverify(settings, row) else "cannot be checked"
+    except NotReplayable:
+        signature = "invalid"
+    summary = {name: row[name] for name in ("id", "source", "type", "job_id", "origin", "state", "duplicates")}
+    return EventDetail(
+        **summary,
+        conflict=row["conflict"],
+        received_at=utc(row["received_at"]),
+        key_id=row["key_id"],
+        skew=row["skew"],
+        signature=signature,
+        payload=redact_json(row["payload"], redact),
+        headers=[HeaderLine(**line) for line in header_lines(row["headers"], unsigned, redact)],
+        body=redact(row["body"].decode("utf-8", "backslashreplace")),
+        document=redact_json(document_of(row["body"]), redact),
+        runs=[_run(run, redact) for run in row["runs"]],
+        attempts=[
+            Attempt(
+                handler=attempt["handler"],
+                number=attempt["number"],
+                started_at=utc(attempt["started"]),
+                seconds=round(attempt["ended"] - attempt["started"], 6),
+                outcome=attempt["outcome"],
+                error=None if attempt["error"] is None else redact(attempt["error"]),
+                **_why(attempt),
+            )
+            for attempt in row["attempts"]
+        ],
+        artifacts=[_artifact(artifact, settings) for artifact in row["artifacts"]],
+    )
+
+
+def _why(row: Any) -> dict[str, Any]:
+    """Kind and reason of the error of a run or an attempt."""
+    return {name: row[name] for name in ("error_kind", "reason")}
+
+
+def _run(run: Any, redact: Redactor) -> Run:
+    traced = run["traceback"]
+    return Run(
+        handler=run["handler"],
+        state=run["state"],
+        attempts=run["attempt"] - run["forgiven"],
+        crashes=run["crashes"],
+        due_at=utc(run["due_at"]),
+        started_at=optional_utc(run["started_at"]),
+        finished_at=optional_utc(run["finished_at"]),
+        result=redact_json(run["result"], redact),
+        error=None if run["error"] is None else redact(run["error"]),
+        **_why(run),
+        traceback=None if traced is None else Traceback(attempt=traced["attempt"], text=redact(traced["text"])),
+    )
+
+
+def _artifact(row: Any, settings: Settings) -> Artifact:
+    return Artifact(
+        n=row["n"],
+        audio=f"{settings.server.root_path}/v1/events/{row['event_id']}/audio?n={row['n']}",
+        address=row["address"],
+        bytes=row["bytes"],
+        sha256=row["sha256"],
+        content_type=row["content_type"],
+        format=row["format"],
+        duration_seconds=row["duration"],
+        sample_rate=row["sample_rate"],
+        channels=row["channels"],
+        fetched_at=utc(row["fetched_at"]),
+    )

@@ -1,0 +1,103 @@
+"""The models of what no operation of the API lists, but commands do: processes, handlers, sources.
+
+They are in the API's document, so that `--json` of every command has a schema there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from receiver.model.role import Role
+from receiver.web.api.fields import ResponseModel
+
+
+class Process(ResponseModel):
+    """A process that uses the store."""
+
+    name: Annotated[str, Field(description="Its name in leases; host and process id are its beginning.")]
+    role: Role
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    heartbeat_at: Annotated[datetime, Field(description="When it last said that it is alive.")]
+    heartbeat_age_seconds: float
+    runs: Annotated[int, Field(description="Leases of runs that it holds.")]
+    jobs: Annotated[int, Field(description="Leases of jobs that it holds.")]
+
+
+class ProcessList(ResponseModel):
+    """The processes that use the store; the one that started first is the first."""
+
+    items: list[Process]
+
+
+class Condition(ResponseModel):
+    """A condition of a handler: it gets events with one of these values."""
+
+    key: str
+    values: list[JsonValue]
+
+
+class Handler(ResponseModel):
+    """An active handler."""
+
+    name: str
+    on: Annotated[list[str], Field(description="The classes of events that it subscribes to.")]
+    where: list[Condition]
+    target: Annotated[str | None, Field(description="To where it sends events, without secrets.")]
+    kind: Literal["async", "thread"]
+    attempts: int
+    timeout_seconds: float
+    concurrency: Annotated[int | None, Field(description="Runs at once; null: no bound of its own.")]
+    across: Annotated[str, Field(description="Whether `concurrency` counts in a process, or in the whole cluster.")]
+    loaded_from: str
+
+
+class HandlerList(ResponseModel):
+    """The active handlers."""
+
+    items: list[Handler]
+
+
+class Pause(ResponseModel):
+    """A source is not requested for a while."""
+
+    until: datetime
+    reason: str
+    polls_only: bool
+
+
+class SigningSecret(ResponseModel):
+    """A signing secret, by the id that events have of it."""
+
+    id: str
+    last_used_at: datetime | None
+
+
+class ConfiguredSource(ResponseModel):
+    """A configured source."""
+
+    name: str
+    provider: str
+    api_version: str | None
+    base_url: str | None
+    api_key: Annotated[bool, Field(description="Whether it has one.")]
+    webhook_path: Annotated[str | None, Field(description="null: it is polled only.")]
+    polled: bool
+    capabilities: dict[str, JsonValue]
+    pause: Pause | None
+    signing_secrets: list[SigningSecret]
+    notes: Annotated[list[str], Field(description="What to do about its signing secrets.")]
+
+
+class SourceList(ResponseModel):
+    """The configured sources."""
+
+    items: list[ConfiguredSource]
+
+
+OF_COMMANDS = (ProcessList, HandlerList, SourceList)
