@@ -30,6 +30,7 @@ COMMANDS = {
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
     "jobs": ("jobs:app", "Jobs: speech requests that the receiver watches."),
+    "audio": ("audio:app", "Audio: save the files that events are about."),
     "changes": ("changes:app", "Changes: who changed what, the audit log."),
     "processes": ("processes:app", "Processes: which receivers use the store."),
     "handlers": ("handlers:handlers", "The active handlers."),

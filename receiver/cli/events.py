@@ -1,4 +1,4 @@
-"""`events`: list, show, replay, release."""
+"""`events`: list, show, replay, release; `events tail` has a module of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.cli.event_tail import tail
 from receiver.cli.options import (
     After,
     All,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from receiver.store.event_pages import Filter
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
+app.command()(tail)
 
 _Ids = Annotated[list[str] | None, typer.Argument(help="Event ids, or unique prefixes of them.")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -135,10 +136,11 @@ def page_of_runs(connection: Connection, filters: Filter, limit: int) -> tuple[l
         return found, None
     cut = found[-1]["event_id"]
     page = [row for row in found if row["event_id"] != cut]
-    if not page:
-        run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
-        page = runs_of(connection, [cut], run)
-    return page, page[-1]["event_id"]
+    if page:
+        return page, page[-1]["event_id"]
+    run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
+    more = page_with_runs(connection, replace(filters, older_than=cut), run, 1)
+    return runs_of(connection, [cut], run), cut if more else None
 
 
 def runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:

@@ -30,12 +30,18 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add_events(
-    store: Path, count: int, *, at: float = NOW, handlers: Sequence[str] = ("log",), quarantined: int = 0
+    store: Path,
+    count: int,
+    *,
+    at: float = NOW,
+    handlers: Sequence[str] = ("log",),
+    quarantined: int = 0,
+    name: str = "job",
 ) -> list[str]:
     """Store so many events, one a second from `at` on, the first of them in quarantine; their ids."""
     events = [
         Delivery(
-            event_id=event_id(at + n, n), source="aitts", type="job.completed", key=f"job-{n}", job_id=f"job-{n}",
+            event_id=event_id(at + n, n), source="aitts", type="job.completed", key=f"{name}-{n}", job_id=f"{name}-{n}",
             origin="poll", payload="{}", body=b"{}", headers="[]", key_id=None, skew=None, received_at=at + n,
             handlers=tuple(handlers), quarantined=n < quarantined,
         )
