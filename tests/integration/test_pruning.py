@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -363,8 +362,9 @@ async def test_it_leaves_no_long_log_to_the_next_delivery(database: Database) ->
     """A commit that makes the `-wal` longer than that moves all pages into the store before it is done."""
     for _ in range(4):
         database.transact(inbox.accept, [delivery(OLD, body=bytes(3500)) for _ in range(500)])
-    with closing(sqlite3.connect(file_of(database))) as connection:
-        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
+    with database._writer_engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
     [size] = query(database, "PRAGMA page_size")
     await prune(database, Clock())
     assert left(database) == 0
