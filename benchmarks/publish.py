@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -33,11 +32,11 @@ def measure(broker: brokers.Broker, runs: int = RUNS) -> tuple[float, float]:
     asyncio.run(goal.create())
     # A JSON text is a TOML text, too.
     options = "".join(f"{name} = {json.dumps(value)}\n" for name, value in goal.options(audio="none").items())
-    broker.signal(signal.SIGSTOP)
+    broker.stop()
     try:
-        return measure_handler("publish", options, partial(broker.signal, signal.SIGCONT), ROOT, runs)
+        return measure_handler("publish", options, broker.resume, ROOT, runs)
     finally:
-        broker.signal(signal.SIGCONT)
+        broker.resume()
 
 
 def main() -> None:
