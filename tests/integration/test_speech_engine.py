@@ -153,3 +153,15 @@ async def test_a_task_returns_its_result_and_streams_where_it_is_told(
     assert progress.states[0] == "submitting"
     assert progress.states[-1] == "saved"
     assert capfd.readouterr().out == ""
+
+
+async def test_a_key_of_metadata_is_complete_only_while_speech_indexes_by_it(tmp_path: Path) -> None:
+    async with Simulator(job_seconds=0.0) as sim:
+        settings = settings_for(tmp_path, sim)
+        for keys in (("customer",), ()):
+            search = settings.search.model_copy(update={"metadata": keys})
+            client = SpeechClient(settings.model_copy(update={"search": search}), "aitts")
+            await client.start()
+            await client.stop()
+            complete = "SELECT key FROM metadata_keys WHERE completed_at IS NOT NULL"
+            assert [row["key"] for row in query(path_of(settings), complete)] == list(keys)

@@ -18,6 +18,7 @@ RECORDED = {"recorded", "submit_job", "recorder.finish"}
 """Functions that take a `ChangeRecorder`, or are of one."""
 NO_CHANGE = {
     "cli/index_metadata.py: transact(declare_keys)",  # an index of the store, as `db upgrade` makes others
+    "speech/client.py: write(declare_keys)",  # what `serve` writes at its start, too
     "speech/client.py: write(jobs.poll_now)",  # a part of the submit: its first poll comes earlier
 }
 
