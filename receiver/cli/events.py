@@ -255,11 +255,12 @@ def _change_each(
         named: ids, or unique prefixes; else all events that match the filter.
         only: handlers' names; empty for all.
     """
-    from receiver.cli import matching
+    from receiver.cli import counting
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.ids import find_event_id, resolve_ids
-    from receiver.cli.recording import auditor, describe_filter
+    from receiver.cli.recording import auditor
     from receiver.cli.session import check_names, open_session
+    from receiver.engine import matching
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
 
@@ -269,11 +270,11 @@ def _change_each(
         check_handlers(only, registry.active)
         ids = list(dict.fromkeys(find_event_id(database, name) for name in named or ()))
         filter = resolve_ids(database, filter)
-        described = describe_filter(filter)
+        described = matching.describe_filter(filter)
         if not named:
             check_names(settings, database, filter.source, filter.type, filter.metadata)
-            filter = matching.up_to_now(database, filter)
-            number = matching.count(matching.event_ids(database, filter))
+            filter = counting.up_to_now(database, filter)
+            number = counting.count(counting.event_ids(database, filter))
             echo(f"Matching events: {matching.format_count(number)}.")
             if not number:
                 return

@@ -35,10 +35,11 @@ def prune(
     Also entries of the audit log older than `store.audit_days`, whatever --days says. Keeps open events and audio
     files. A receiver may be running. After Ctrl-C the next prune continues.
     """
-    from receiver.cli.matching import count, format_count
+    from receiver.cli.counting import count
     from receiver.cli.recording import auditor
     from receiver.cli.session import open_session
     from receiver.engine.maintenance import DAY_SECONDS
+    from receiver.engine.matching import format_count
     from receiver.model.audit import AuditOperation
     from receiver.store.audit import AUDIT_ENTRIES
     from receiver.store.prune import EVENTS, JOBS, newest_received_at

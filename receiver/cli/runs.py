@@ -38,7 +38,7 @@ from receiver.cli.run_errors import errors
 from receiver.cli.text_output import echo, echo_error
 from receiver.model.audit import AuditOperation
 from receiver.model.ids import time_of_id
-from receiver.store.states import RunState
+from receiver.store.states import ENDED_STATES, OPEN_STATES, RunState
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -186,7 +186,6 @@ def replay(
 
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
     filter = replace(filter, newer_than=after)
-    closed = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 
     def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
@@ -196,7 +195,9 @@ def replay(
         event,
         filter,
         yes,
-        _BulkAction("Replay", "Runs due", "replayed", AuditOperation.REPLAY_RUNS, closed, runs.replay, resume_hint),
+        _BulkAction(
+            "Replay", "Runs due", "replayed", AuditOperation.REPLAY_RUNS, ENDED_STATES, runs.replay, resume_hint
+        ),
     )
     echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
 
@@ -225,14 +226,13 @@ def cancel(
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."
 
-    states = (RunState.PENDING, RunState.RUNNING)
     done = _change_each(
         config,
         event,
         filter,
         yes,
         _BulkAction(
-            "Cancel", "Runs cancelled", "cancelled", AuditOperation.CANCEL_RUNS, states, runs.cancel, resume_hint
+            "Cancel", "Runs cancelled", "cancelled", AuditOperation.CANCEL_RUNS, OPEN_STATES, runs.cancel, resume_hint
         ),
     )
     echo(f"Runs cancelled: {done:,}.")
@@ -286,11 +286,12 @@ class _Progress:
 
 def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bool, action: _BulkAction) -> int:
     """Change each run; return how many were changed."""
-    from receiver.cli import matching
+    from receiver.cli import counting
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.ids import find_event_id, resolve_ids
-    from receiver.cli.recording import auditor, describe_filter
+    from receiver.cli.recording import auditor
     from receiver.cli.session import check_handler, check_names, open_session
+    from receiver.engine import matching
     from receiver.store.event_pages import Filter
 
     if event is None and filter == Filter():
@@ -306,10 +307,10 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
         if event is not None:
             filter = replace(filter, event_id=find_event_id(database, event))
         filter = resolve_ids(database, filter)
-        described = describe_filter(filter)
+        described = matching.describe_filter(filter)
         states = tuple(state for state in action.states if filter.state in (None, state))
-        filter = matching.up_to_now(database, filter)
-        number = matching.count(matching.runs(database, filter, states))
+        filter = counting.up_to_now(database, filter)
+        number = counting.count(counting.runs(database, filter, states))
         if not number:
             check_handler(settings, filter.handler)
         echo(f"Matching runs: {matching.format_count(number)}.")

@@ -41,4 +41,5 @@ class JobState(StrEnum):
 EVENT_STATES = ("quarantined", "open", "dead", "done")
 """The state of an event as a whole: its own status, else that of its most severe run."""
 OPEN_STATES = (RunState.PENDING, RunState.RUNNING)
+ENDED_STATES = (RunState.DEAD, RunState.SUCCEEDED, RunState.CANCELLED)
 OPEN_JOBS = (JobState.SUBMITTING, JobState.WATCHING)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from receiver.cli import matching
 from receiver.cli.commands import build
+from receiver.engine import matching
 from receiver.store import runs
 from tests.stores import open_store
 from tests.unit.cli.conftest import NOW, add_events
