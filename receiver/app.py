@@ -18,6 +18,7 @@ from receiver.engine.jobs.service import JobService
 from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.membership import Membership
+from receiver.engine.operations import OperationWorker
 from receiver.engine.plugins import Registry
 from receiver.engine.readiness import READY, STOPPING, Readiness
 from receiver.engine.rollups import RollupWriter
@@ -82,6 +83,7 @@ class Receiver:
     voices: VoiceService
     feed: Feed
     maintenance: Maintenance
+    operations: OperationWorker
     rollups: RollupWriter
     readiness: Readiness
     public: PublicApp
@@ -136,6 +138,7 @@ class Receiver:
         for loop in self.loops.values():
             loop.start()
         self.maintenance.start()
+        self.operations.start()
         self.pause.wake()
         await self._warn_about_inactive_handlers()
 
@@ -173,6 +176,7 @@ class Receiver:
     async def finish(self) -> None:
         """Let handlers finish within the grace period, release the other runs. Deliveries are stored until `close`."""
         self.drain()
+        await self.operations.stop()
         await self.maintenance.stop()
         await self.clock_watch.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from receiver.assembly.engine import EngineParts
 from receiver.engine.gauges import StoreGauges
 from receiver.engine.jobs.service import JobService
+from receiver.engine.operations import OperationService
 from receiver.engine.readiness import READY, Readiness
 from receiver.engine.voices import VoiceService
 from receiver.errors import StoreUnavailable
@@ -93,6 +94,7 @@ def private_app(
     wake: Callable[[], None],
     jobs: JobService,
     voices: VoiceService,
+    operations: OperationService,
 ) -> ASGIApp:
     """Build the authenticated API, `/metrics` and health; `wake` is called after runs were made due."""
     settings = parts.settings
@@ -109,6 +111,7 @@ def private_app(
         storage=parts.storage,
         redact=parts.redact,
         feed=feed,
+        operations=operations,
         body_limits=_bodies(settings),
         clock=parts.clock,
         rng=parts.rng,

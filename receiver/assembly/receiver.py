@@ -18,6 +18,7 @@ from receiver.engine.handler_context import HandlerCalls
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
+from receiver.engine.operations import OperationService, OperationWorker
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.rollups import RollupWriter
@@ -76,6 +77,19 @@ def build_receiver(
     voices = VoiceService(
         settings.sources, parts.throttles, lambda source: Client(AddressGuard(source.allow_private_addresses))
     )
+    operations = OperationWorker(
+        parts.database,
+        settings,
+        parts.registry,
+        parts.redact,
+        parts.server_clock.reference,
+        owner=parts.owner,
+        runs_due=wake,
+        poll_seconds=parts.changes.poll_seconds,
+        released=lambda: parts.processes.announce(Change.OPERATIONS),
+    )
+    for change in (Change.OPERATIONS, Change.LEASES):
+        parts.changes.listen(change, operations.wake)
     readiness = _build_readiness(parts, role, dispatch, loops)
     receiver = Receiver(
         settings=settings,
@@ -97,7 +111,7 @@ def build_receiver(
         membership=build_membership(
             parts,
             role,
-            [dispatch.dispatcher.leases_ended, feed.wake, *(loop.wake for loop in loops.values())],
+            [dispatch.dispatcher.leases_ended, feed.wake, operations.wake, *(loop.wake for loop in loops.values())],
             lambda: dispatch.dispatcher.busy or any(loop.busy for loop in loops.values()),
         ),
         shared_audio=SharedAudio(
@@ -117,12 +131,19 @@ def build_receiver(
             parts.trust,
             owner=parts.owner,
         ),
+        operations=operations,
         rollups=RollupWriter(parts.database, parts.counted, parts.server_clock.reference, parts.rng),
         readiness=readiness,
         public=public_app(parts, readiness, committed, stored, lambda app: receiver.running()),
-        private=private_app(parts, readiness, feed, wake, jobs, voices),
+        private=private_app(parts, readiness, feed, wake, jobs, voices, _build_service(parts)),
     )
     return receiver
+
+
+def _build_service(parts: EngineParts) -> OperationService:
+    return OperationService(
+        parts.database, parts.server_clock.reference, lambda: parts.changes.changed(Change.OPERATIONS)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from receiver.settings.tables import Store
 from receiver.store import replicas
 from receiver.store.audit import AUDIT_ENTRIES
 from receiver.store.database import Database
+from receiver.store.operations import OPERATIONS
 from receiver.store.prune import EVENTS, JOBS
 from receiver.store.quarantine import QUARANTINE
 from receiver.store.rollups import RETENTION_SECONDS, ROLLUPS
@@ -104,6 +105,7 @@ class Maintenance:
                 log.info("quarantine.pruned", events=deleted)
             if deleted := await pruner.prune(AUDIT_ENTRIES, recorded):
                 log.info("changes.pruned", changes=deleted)
+            await pruner.prune(OPERATIONS, recorded)
             for length, rows in ROLLUPS.items():
                 await pruner.prune(rows, now - RETENTION_SECONDS[length])
         except (StoreUnavailable, ListingTimeout) as error:

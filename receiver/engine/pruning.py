@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from receiver.engine.batch_writer import BatchWriter
 from receiver.errors import ListingBusy, ListingTimeout
 from receiver.store.audit import AUDIT_ENTRIES
+from receiver.store.operations import OPERATIONS
 from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
 from receiver.store.rollups import ROLLUPS
@@ -34,7 +35,9 @@ class Pruner:
     """
 
     def __init__(self, writer: BatchWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
-        self.deleted = {rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES, *ROLLUPS.values())}
+        self.deleted = {
+            rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES, OPERATIONS, *ROLLUPS.values())
+        }
         self._writer = writer
         self._progress = progress
 

@@ -21,6 +21,8 @@ class Change(StrEnum):
     """An event without runs was stored."""
     JOBS = "jobs"
     """A job became due, or will be."""
+    OPERATIONS = "operations"
+    """An operation was accepted, or let go by its process."""
     LEASES = "leases"
     """The leases of a dead process were ended."""
     BUSY = "busy"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, update
 
+from receiver.store import operations
 from receiver.store.schema import jobs, runs
 from receiver.store.states import RunState
 
@@ -43,8 +44,10 @@ def new_owner() -> str:
 def end_leases(connection: Connection, owner: str) -> Held:
     """End every lease of an owner that has died.
 
-    Its jobs can be claimed when they are due. The leases of its runs have expired from now on (`store.claims`).
+    Its jobs can be claimed when they are due. The leases of its runs have expired from now on (`store.claims`). What it
+    did in the background is free.
     """
+    operations.release(connection, owner)
     of_runs = update(runs).where(IS_RUNNING, runs.c.lease_owner == owner)
     of_jobs = update(jobs).where(jobs.c.lease_until.is_not(None), jobs.c.lease_owner == owner)
     return Held(

@@ -90,6 +90,16 @@ def _is_stored(connection: Connection, item: RunResult) -> bool:
 # operations
 
 
+def ended_by(connection: Connection, keys: Sequence[tuple[str, str]], at: float) -> list[tuple[str, str]]:
+    """Those of these runs, (event id, handler), that had ended by then (unix seconds)."""
+    ended: set[tuple[str, str]] = set()
+    for start in range(0, len(keys), MAX_ROWS):
+        ids = {event_id for event_id, _ in keys[start : start + MAX_ROWS]}
+        found = select(runs.c.event_id, runs.c.handler).where(runs.c.event_id.in_(ids), runs.c.finished_at <= at)
+        ended.update((row.event_id, row.handler) for row in connection.execute(found))
+    return [key for key in keys if key in ended]
+
+
 def replay(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
     """Make these runs, (event id, handler), due again with all their attempts; create those that do not exist.
 

@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -372,6 +372,38 @@ rollups = Table(
     PrimaryKeyConstraint("seconds", "kind", "at", "name", "label"),
     sqlite_with_rowid=False,
 )
+
+# Operators' changes of all that matches a filter, done in the background (docs/adr/0097).
+operations = Table(
+    "operations",
+    metadata,
+    # That of its entry in `audit_entries`.
+    Column("id", _TEXT, primary_key=True),
+    # When it was accepted: only runs that had ended by then are replayed.
+    Column("at", Double, nullable=False),
+    # As in `audit_entries`.
+    Column("operation", _TEXT, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    # How many matched when it was accepted: up to one more than are counted.
+    Column("matching", Integer, nullable=False),
+    # How many events or runs so far, and how many events were refused, written in the transactions that change them.
+    Column("changed", Integer, nullable=False, server_default=text("0")),
+    Column("refused", Integer, nullable=False, server_default=text("0")),
+    # The last event that was examined.
+    Column("reached", _TEXT),
+    Column("updated_at", Double, nullable=False),
+    # The process that does it, and until when no other may.
+    Column("lease_owner", _TEXT),
+    Column("lease_until", Double),
+    Column("detail", _TEXT),
+    # Who asked, by which way, and what the audit log says of the filter.
+    Column("entry", JSON, nullable=False),
+    # The filter itself, and names of handlers.
+    Column("criteria", JSON, nullable=False),
+    CheckConstraint(one_of("state", AuditState), name="state"),
+)
+# Those that are to be done, the oldest first.
+Index("ix_operations_unfinished", operations.c.id, **where(operations.c.state == "unfinished"))
 
 # One row: which code may use this schema besides that which knows it, so that releases can run side by side.
 schema_compatibility = Table(

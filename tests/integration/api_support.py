@@ -115,6 +115,14 @@ class Api:
         return digest
 
 
+async def until_ended(client: Api, id: str) -> Any:
+    """The operation, once it has ended."""
+    async with asyncio.timeout(PATIENCE):
+        while (found := await client.json(f"/v1/operations/{id}"))["state"] == "unfinished":
+            await asyncio.sleep(0.01)
+    return found
+
+
 def problem(answer: httpx.Response) -> tuple[int, str]:
     """Status and reason of a problem, whose form is checked."""
     assert answer.headers["content-type"] == "application/problem+json"

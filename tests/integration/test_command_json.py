@@ -35,6 +35,7 @@ PATHS = {
     "jobs list --limit 1": ("/v1/jobs?limit=1", "JobPage"),
     "jobs show JOB": ("/v1/jobs/JOB", "Job"),
     "changes list": ("/v1/changes", "ChangePage"),
+    "operations list": ("/v1/operations", "BulkOperationPage"),
     "processes list": (None, "ProcessList"),
     "handlers list": (None, "HandlerList"),
     "sources list": (None, "SourceList"),

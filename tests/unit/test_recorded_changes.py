@@ -50,7 +50,7 @@ def test_what_the_api_changes_a_command_changes_under_the_same_name() -> None:
     of_commands = set()
     for path in sorted((ROOT / "cli").rglob("*.py")):
         of_commands |= set(re.findall(r"AuditOperation\.([A-Z_]+)", path.read_text()))
-    of_api = {AuditOperation(operation.name).name for operation in ROUTES if operation.changes}
+    of_api = {operation.audit_operation.name for operation in ROUTES if operation.changes}
     assert of_commands | of_api == {word.name for word in AuditOperation}
     assert of_api <= of_commands
 

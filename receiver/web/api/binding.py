@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.engine.audit import Auditor
 from receiver.errors import InvalidJson, ListingTimeout, StoreUnavailable
-from receiver.model.audit import LOCAL, AuditOperation, Via
+from receiver.model.audit import LOCAL, Via
 from receiver.model.json_body import read_strict_json_object
 from receiver.model.redact import truncate
 from receiver.settings.api import TokenRole
@@ -127,7 +127,7 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
 def _auditor(operation: Operation, scope: Scope, context: ApiContext) -> Auditor:
     """Of the holder of the request's token."""
     actor = scope.get("token") or LOCAL
-    return Auditor(AuditOperation(operation.name), actor, Via.API, context.redact, context.clock, context.rng)
+    return Auditor(operation.audit_operation, actor, Via.API, context.redact, context.clock, context.rng)
 
 
 def _require_operator(operation: Operation, scope: Scope) -> None:

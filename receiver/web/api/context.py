@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from receiver.clock import Clock
     from receiver.engine.audit import ChangeRecorder
+    from receiver.engine.operations import OperationService
     from receiver.engine.plugins import Registry
     from receiver.model.redact import Redactor
     from receiver.outbound.storage_types import Storage
@@ -45,6 +46,7 @@ class ApiContext:
     storage: Storage
     redact: Redactor
     feed: Feed
+    operations: OperationService
     body_limits: BodyLimits
     clock: Clock
     rng: random.Random

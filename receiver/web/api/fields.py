@@ -52,6 +52,13 @@ def only_rfc3339(value: Any) -> Any:
     return value
 
 
+def only_text(value: Any) -> Any:
+    """A time in JSON is text; pydantic alone would also accept a number of seconds."""
+    if not isinstance(value, str):
+        raise ValueError("must be a text, such as 2026-11-26T08:00:00Z")  # noqa: TRY004 - pydantic reports it
+    return value
+
+
 def _integer(value: Any) -> Any:
     """JSON has one type of number: 24000.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -67,8 +74,9 @@ Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])
 ErrorWord = Annotated[str, StringConstraints(max_length=64)]
 """A kind or a reason of errors; the empty text stands for none."""
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+MetadataPair = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}=[^\x00]{0,256}$")]
 MetadataPairs = Annotated[
-    tuple[Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}=[^\x00]{0,256}$")], ...],
+    tuple[MetadataPair, ...],
     Field(
         max_length=MAX_PAIRS,
         description="Only with this value in the metadata, as `KEY=VALUE`; several must all match. The receiver's "
@@ -76,6 +84,8 @@ MetadataPairs = Annotated[
     ),
 ]
 Time = Annotated[AwareDatetime, BeforeValidator(only_rfc3339)]
+BodyTime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(only_text), BeforeValidator(only_rfc3339)]
+"""A time in a JSON body, where it must be text."""
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 ChangeId = Annotated[str, StringConstraints(pattern=r"^chg_[0-9a-f]{32}$")]

@@ -85,8 +85,11 @@ def require_source(context: ApiContext, name: str) -> None:
         raise ProblemError(404, str(error), reason=error.reason)
 
 
-async def require_names(context: ApiContext, source: str | None, type_: str | None = None) -> None:
+async def require_names(context: ApiContext, source: str | None, type_: str | None = None, part: str = "query") -> None:
     """Refuse a filter by a source or an event type that does not exist.
+
+    Args:
+        part: of the request, which has the filter.
 
     Raises:
         ProblemError: 404, with the nearest name.
@@ -98,12 +101,12 @@ async def require_names(context: ApiContext, source: str | None, type_: str | No
         await context.database.read_list(check_filter, configured, source, type_)
     except UnknownName as error:
         what = str(error)
-        errors = [InvalidField(f"query.{error.field}", what)]
+        errors = [InvalidField(f"{part}.{error.field}", what)]
         raise ProblemError(404, what, reason=error.reason, errors=errors) from None
 
 
-async def require_metadata(context: ApiContext, texts: Sequence[str]) -> tuple[Pair, ...]:
-    """The pairs of a filter by metadata, which must be indexed.
+async def require_metadata(context: ApiContext, texts: Sequence[str], part: str = "query") -> tuple[Pair, ...]:
+    """The pairs of a filter by metadata, which must be indexed; `part` as for `require_names`.
 
     Raises:
         ProblemError: 422, with what to do.
@@ -114,7 +117,8 @@ async def require_metadata(context: ApiContext, texts: Sequence[str]) -> tuple[P
             await context.database.read_list(check_metadata, context.settings.search.metadata, pairs)
         except MetadataNotIndexed as error:
             what = str(error)
-            raise ProblemError(422, what, reason=error.reason, errors=[InvalidField("query.metadata", what)]) from None
+            errors = [InvalidField(f"{part}.metadata", what)]
+            raise ProblemError(422, what, reason=error.reason, errors=errors) from None
     return pairs
 
 

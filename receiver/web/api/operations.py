@@ -62,6 +62,7 @@ class Operation:
     Attributes:
         responses: by status.
         own_problems: status to description, of this operation alone; `problems` adds those of every operation.
+        recorded_as: its name in the audit log, if that is not its own.
     """
 
     method: str
@@ -71,10 +72,11 @@ class Operation:
     tag: str
     responses: Mapping[int, ResponseSpec]
     own_problems: Mapping[int, str] = field(default_factory=dict)
+    recorded_as: AuditOperation | None = None
 
     def __post_init__(self) -> None:
         if self.changes:
-            AuditOperation(self.name)
+            _ = self.audit_operation
             if "audit" not in self.run.__annotations__:
                 raise TypeError(f"{self.name} changes something, and does not take `audit` to record it.")
 
@@ -82,6 +84,11 @@ class Operation:
     def name(self) -> str:
         """The OpenAPI `operationId`: the function's name."""
         return self.run.__name__
+
+    @property
+    def audit_operation(self) -> AuditOperation:
+        """Its name in the audit log."""
+        return self.recorded_as or AuditOperation(self.name)
 
     @property
     def changes(self) -> bool:

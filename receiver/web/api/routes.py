@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from receiver.model.audit import AuditOperation
 from receiver.web.api.audio import get_audio
+from receiver.web.api.bulk import (
+    cancel_runs,
+    get_operation,
+    list_operations,
+    release_events,
+    replay_events,
+    replay_runs,
+    stop_operation,
+)
+from receiver.web.api.bulk_models import BulkOperation, BulkOperationPage, DryRun
 from receiver.web.api.changes import list_changes
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
@@ -30,6 +41,12 @@ _NO_SOURCE = "There is no such source."
 _NOT_INDEXED = {422: "The metadata is not indexed by this key; the detail says what to do."}
 _NO_HANDLER = "There is no such source, event type or handler; the detail names the nearest."
 _NO_NAME = {404: "There is no such source or event type; the detail names the nearest."}
+
+_ACCEPTED = {
+    202: ResponseSpec("The operation: done in the background.", BulkOperation, headers={"Location": "Its path."}),
+    200: ResponseSpec("What matches, for `dry_run`.", DryRun),
+}
+_NO_SUCH = {404: _NO_HANDLER, **_NOT_INDEXED}
 
 ROUTES = (
     Operation(
@@ -104,6 +121,26 @@ ROUTES = (
         {**_NO_NAME, **_NOT_INDEXED},
     ),
     Operation(
+        "POST",
+        "/v1/events/replay",
+        replay_events,
+        "Replay all events that match",
+        "events",
+        _ACCEPTED,
+        _NO_SUCH,
+        AuditOperation.REPLAY,
+    ),
+    Operation(
+        "POST",
+        "/v1/events/release",
+        release_events,
+        "Release all events that match",
+        "events",
+        _ACCEPTED,
+        _NO_SUCH,
+        AuditOperation.RELEASE,
+    ),
+    Operation(
         "GET", "/v1/events/{id}", get_event, "Show an event", "events", {200: ResponseSpec("The event.", EventDetail)}
     ),
     Operation(
@@ -151,7 +188,33 @@ ROUTES = (
         "Count failed runs by their errors",
         "runs",
         {200: ResponseSpec("The largest groups of failed runs.", RunErrors)},
-        {404: _NO_HANDLER, **_NOT_INDEXED},
+        _NO_SUCH,
+    ),
+    Operation("POST", "/v1/runs/replay", replay_runs, "Replay all runs that match", "runs", _ACCEPTED, _NO_SUCH),
+    Operation("POST", "/v1/runs/cancel", cancel_runs, "Cancel all runs that match", "runs", _ACCEPTED, _NO_SUCH),
+    Operation(
+        "GET",
+        "/v1/operations",
+        list_operations,
+        "List operations",
+        "operations",
+        {200: ResponseSpec("A page of operations.", BulkOperationPage)},
+    ),
+    Operation(
+        "GET",
+        "/v1/operations/{id}",
+        get_operation,
+        "Show an operation's progress",
+        "operations",
+        {200: ResponseSpec("The operation.", BulkOperation)},
+    ),
+    Operation(
+        "POST",
+        "/v1/operations/{id}/stop",
+        stop_operation,
+        "Stop an operation",
+        "operations",
+        {200: ResponseSpec("The operation.", BulkOperation)},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(

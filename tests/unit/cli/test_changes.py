@@ -33,6 +33,7 @@ UNRECORDED = {
     "events show", "runs list", "runs errors", "jobs list", "jobs show", "changes list", "processes list",
     "handlers list", "handlers match", "listen", "sources list", "sources test", "webhook register", "webhook rotate",
     "webhook test", "db upgrade", "db copy", "db index-metadata", "audio get", "events tail", "status", "audit",
+    "operations list",
 }  # fmt: skip
 """Commands that change nothing in the store that an operator would look for: they read, or work on the provider's
 account, on a file, or on the store as a whole."""
@@ -50,6 +51,11 @@ def filled(store: Path) -> Path:
         store, "UPDATE jobs SET state = 'unknown', job_id = NULL, request = '{}', submit_key = 's' WHERE id = 'job_1'"
     )
     assert ran("jobs", "watch", "--source", "aitts", "open").exit_code == 0
+    execute(
+        store,
+        "INSERT INTO operations (id, at, operation, state, matching, updated_at, entry, criteria)"
+        """ VALUES ('chg_1', 1.0, 'replay_runs', 'unfinished', 3, 1.0, '{"actor": "app"}', '{}')""",
+    )
     execute(store, "DELETE FROM audit_entries")
     return store
 
@@ -84,6 +90,9 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "jobs cancel": ("open", {"operation": "cancel_job", "changed": 1}),
     "jobs poll": ("open", {"operation": "poll_job", "changed": 1}),
+    "operations stop": (
+        "chg_1", {"operation": "stop_operation", "changed": 1, "filter": {"operation": "chg_1"}},
+    ),
     "prune": ("--days 100 --yes", {"operation": "prune", "changed": 36, "filter": {"days": 100.0}}),
 }  # fmt: skip
 """Of each command that changes something, arguments with which it does, and what its entry has."""

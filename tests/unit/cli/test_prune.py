@@ -40,7 +40,7 @@ def test_what_is_counted_to_the_end_is_exact(filled: Path) -> None:
 
 
 def test_counting_ends_at_a_bound_and_deleting_does_not(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.cli.matching.MAX_COUNTED", 25)
+    monkeypatch.setattr("receiver.engine.matching.MAX_COUNTED", 25)
     monkeypatch.setattr("receiver.engine.pruning.PAGE", 7)
     done = prune_with("prune", "--yes")
     assert done.exit_code == 0, done.output

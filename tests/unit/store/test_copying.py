@@ -13,7 +13,7 @@ from sqlalchemy import text
 from receiver.clock import SystemClock
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.slots import Slots
-from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, rollups, runs, throttle_state
+from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, operations, rollups, runs, throttle_state
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
 from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
@@ -82,6 +82,7 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     database.transact(audit.add, entry, 3, NOW + 0.123)
     counts = {Series(Kind.DELIVERIES, "aitts", "accepted"): 1 << 40}
     database.transact(rollups.add, [(NOW, counts)])
+    database.transact(operations.accept, "chg_1", AuditOperation.REPLAY, 1, {"actor": "Hä"}, {}, NOW)
     database.close()  # a session that it keeps would be one of a receiver
     return [item.event_id for item in order]
 

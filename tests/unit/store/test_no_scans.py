@@ -38,6 +38,7 @@ from receiver.store import (
     leases,
     metadata_index,
     names,
+    operations,
     processes,
     prune,
     quarantine,
@@ -258,6 +259,18 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         processes.remove: [("me",)],
         processes.remove_abandoned: [(NOW,)],
         processes.write_heartbeat: [(PROCESS, NOW)],
+        operations.accept: [("chg_new", AuditOperation.REPLAY_RUNS, 1, {}, {}, NOW)],
+        operations.add: [("chg_1", 1, 0)],
+        operations.advance: [("chg_1", "me", EVENT, NOW, NOW)],
+        operations.claim: [("chg_1", "me", NOW, NOW)],
+        operations.delete_old: [(NOW + 1, ["chg_1"])],
+        operations.find_old: [(NOW + 1, None, 10), (NOW + 1, "chg_1", 10)],
+        operations.finish: [("chg_1", "me", AuditState.COMPLETED, None, NOW)],
+        operations.first_unfinished: [()],
+        operations.get: [("chg_1",)],
+        operations.newest: [(None, 10), ("chg_2", 10)],
+        operations.release: [("me",)],
+        operations.stop: [("chg_1", NOW)],
         prune.delete_events: [(NOW + 1, [EVENT, f"evt_{2:032x}"])],
         prune.delete_jobs: [(NOW + 1, ["job_1"])],
         prune.find_events: [(NOW + 1, None, 10), (NOW + 1, EVENT, 10)],
@@ -281,6 +294,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         ],
         runs.cancel: [([(EVENT, "save_audio")], NOW)],
         runs.finish: [([FINISH],)],
+        runs.ended_by: [([(EVENT, "log")], NOW)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
         views.newest_ids: [(Filter(state="open"), 10)],
@@ -366,6 +380,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
         claims.claim(connection, REQUEST)
         audit.add(connection, ENTRY, 1, NOW)
         rollups.add(connection, [(NOW - 120, COUNTED)])
+        operations.accept(connection, "chg_1", AuditOperation.REPLAY_RUNS, 1, {}, {}, NOW)
 
     database.transact(fill)
     return database

@@ -1,0 +1,89 @@
+"""`operations`: changes of all that matches a filter, which the API accepted and a receiver does in the background."""
+
+from __future__ import annotations
+
+import time
+from operator import itemgetter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from receiver.cli.options import All, Before, Config, Csv, Json, Limit
+from receiver.cli.output import format_time
+from receiver.cli.text_output import echo
+from receiver.errors import NotFound
+from receiver.model.audit import AuditOperation
+from receiver.model.ids import CHANGE_PREFIX
+
+if TYPE_CHECKING:
+    from receiver.cli.lists import Listing
+
+app = typer.Typer(no_args_is_help=True, help="Operations: changes of all that matches, done in the background.")
+
+
+@app.command("list")
+def list_(
+    config: Config = None,
+    before: Before = None,
+    limit: Limit = 50,
+    all_: All = False,
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """List the operations that the API accepted, newest first, with their progress."""
+    from receiver.cli.ids import find_position
+    from receiver.cli.lists import Page, Request, counter, list_format, print_list
+    from receiver.cli.session import open_session
+    from receiver.store import operations
+
+    format = list_format(json, csv)
+    with open_session(config) as (_, database):
+
+        def read(before: str | None, limit: int) -> Page:
+            rows = database.query_list(operations.newest, before, limit + 1)
+            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+
+        def ids_before(before: str, limit: int) -> list[str]:
+            return [row["id"] for row in read(before, limit).rows]
+
+        request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))
+        print_list(_listing(), read, request, counter(ids_before))
+
+
+def _listing() -> Listing:
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.engine.matching import format_count
+    from receiver.web.api.bulk_models import BulkOperation, operation_of
+    from receiver.web.api.fields import cursor_after
+
+    columns = (
+        Column("id", itemgetter("id")),
+        Column("operation", itemgetter("operation"), 0, 10),
+        Column("state", itemgetter("state")),
+        Column("changed", lambda row: f"{row['changed']:,}", 0, right=True),
+        Column("matching", lambda row: format_count(row["matching"]), 1, right=True),
+        Column("refused", lambda row: row["refused"] or None, 2, right=True),
+        Column("accepted", lambda row: format_time(row["at"]), 3),
+        Column("actor", lambda row: row["entry"]["actor"], 4, 12),
+        Column("updated", lambda row: format_time(row["updated_at"]), 5),
+        Column("detail", itemgetter("detail"), 6, 20),
+    )
+    return Listing("Operations", columns, BulkOperation, operation_of, cursor=cursor_after)
+
+
+@app.command()
+def stop(operation: Annotated[str, typer.Argument(help="The operation's id.")], config: Config = None) -> None:
+    """Stop an operation after the batch in progress. What it has changed stays."""
+    from receiver.cli.recording import auditor
+    from receiver.cli.session import open_session
+    from receiver.engine.audit import recorded
+    from receiver.store import operations
+
+    with open_session(config) as (settings, database):
+        recorder = auditor(settings, AuditOperation.STOP_OPERATION).single(operation=operation)
+        stopped = database.transact(recorded, recorder, int, operations.stop, operation, time.time())
+        row = database.query(operations.get, operation)
+    if row is None:
+        raise NotFound(f"There is no operation {operation}.")
+    echo(f"{'Stopped' if stopped else 'It had ended'}: {row['state']}, changed: {row['changed']:,}.")

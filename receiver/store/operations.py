@@ -1,0 +1,140 @@
+"""Operators' changes of all that matches a filter: accepted as a row, and done in the background by one process.
+
+Each batch moves the row's position and adds to its counts in its own transaction, which holds the row. So after a kill
+another process continues with what was not committed, and a process that lost the operation changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select, text, update
+
+from receiver.model.audit import AuditOperation, AuditState
+from receiver.model.ids import CHANGE_PREFIX, first_id_at
+from receiver.store import audit
+from receiver.store.prune import Page, Prunable
+from receiver.store.schema import operations
+
+Row = dict[str, Any]
+
+UNFINISHED = text("operations.state = 'unfinished'")
+"""Word for word the condition of the partial index: otherwise SQLite does not use the index."""
+_FREE = {"lease_owner": None, "lease_until": None}
+
+
+def accept(
+    connection: Connection,
+    id: str,
+    operation: AuditOperation,
+    matching: int,
+    entry: Mapping[str, Any],
+    criteria: Mapping[str, Any],
+    now: float,
+) -> None:
+    """Store a new operation, to be done after those before it; arguments as the columns."""
+    connection.execute(
+        insert(operations).values(
+            id=id,
+            at=now,
+            operation=str(operation),
+            state=str(AuditState.UNFINISHED),
+            matching=matching,
+            updated_at=now,
+            entry=dict(entry),
+            criteria=dict(criteria),
+        )
+    )
+
+
+def get(connection: Connection, id: str) -> Row | None:
+    """The operation; None if it does not exist."""
+    found = connection.execute(select(operations).where(operations.c.id == id)).first()
+    return None if found is None else dict(found._mapping)
+
+
+def newest(connection: Connection, before: str | None, limit: int) -> list[Row]:
+    """The newest first, of those whose id sorts before this text."""
+    listed = select(operations).where(operations.c.id < (before or "~")).order_by(operations.c.id.desc())
+    rows = connection.execute(listed.limit(limit))
+    return [dict(row._mapping) for row in rows]
+
+
+def first_unfinished(connection: Connection) -> str | None:
+    """The id of the operation that is done now, or next."""
+    found: str | None = connection.execute(
+        select(operations.c.id).where(UNFINISHED).order_by(operations.c.id).limit(1)
+    ).scalar()
+    return found
+
+
+def claim(connection: Connection, id: str, owner: str, now: float, until: float) -> Row | None:
+    """Take the operation for this process; None if it has ended, or another process does it."""
+    c = operations.c
+    free = or_(c.lease_owner.is_(None), c.lease_owner == owner, c.lease_until <= now)
+    taken = update(operations).where(c.id == id, UNFINISHED, free).values(lease_owner=owner, lease_until=until)
+    return get(connection, id) if connection.execute(taken).rowcount else None
+
+
+def advance(connection: Connection, id: str, owner: str, reached: str, now: float, until: float) -> bool:
+    """Move the position, and hold the row until the commit; False if it was stopped, or another process has it."""
+    c = operations.c
+    held = update(operations).where(c.id == id, UNFINISHED, c.lease_owner == owner)
+    values = {"reached": reached, "updated_at": now, "lease_until": until}
+    return bool(connection.execute(held.values(values)).rowcount)
+
+
+def add(connection: Connection, id: str, changed: int, refused: int) -> None:
+    """Count what this transaction has changed, after `advance`."""
+    c = operations.c
+    counts = {"changed": c.changed + changed, "refused": c.refused + refused}
+    connection.execute(update(operations).where(c.id == id).values(counts))
+
+
+def finish(connection: Connection, id: str, owner: str, state: AuditState, detail: str | None, now: float) -> bool:
+    """End the operation and its entry in the audit log; False if it was stopped, or another process has it."""
+    c = operations.c
+    held = update(operations).where(c.id == id, UNFINISHED, c.lease_owner == owner)
+    values = {"state": str(state), "detail": detail, "updated_at": now, **_FREE}
+    ended = bool(connection.execute(held.values(values)).rowcount)
+    if ended:
+        audit.finish(connection, id, state, detail, now)
+    return ended
+
+
+def stop(connection: Connection, id: str, now: float) -> bool:
+    """Stop the operation after the batch in progress; False if it has ended, or does not exist."""
+    stopped = update(operations).where(operations.c.id == id, UNFINISHED)
+    values = {"state": str(AuditState.STOPPED), "updated_at": now, **_FREE}
+    found = bool(connection.execute(stopped.values(values)).rowcount)
+    if found:
+        audit.finish(connection, id, AuditState.STOPPED, None, now)
+    return found
+
+
+def release(connection: Connection, owner: str) -> None:
+    """Let another process continue what this one does."""
+    c = operations.c
+    connection.execute(update(operations).where(UNFINISHED, c.lease_owner == owner).values(_FREE))
+
+
+# delete
+
+
+def find_old(connection: Connection, before: float, after: str | None, limit: int) -> Page:
+    """Operations that were accepted before `before` and have ended, the oldest first, as `Prunable.find`."""
+    c = operations.c
+    old = select(c.id).where(c.id > (after or ""), c.id < first_id_at(before, CHANGE_PREFIX)).order_by(c.id)
+    ids = list(connection.execute(old.limit(limit)).scalars())
+    return Page(ids, ids[-1] if len(ids) == limit else None)
+
+
+def delete_old(connection: Connection, before: float, ids: Sequence[str]) -> int:
+    """Delete those of these operations that have ended and were accepted before `before`; return how many."""
+    c = operations.c
+    old = delete(operations).where(c.id.in_(ids), c.at < before, c.state != str(AuditState.UNFINISHED))
+    return connection.execute(old).rowcount
+
+
+OPERATIONS = Prunable("operations", find_old, delete_old)
