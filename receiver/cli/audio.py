@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -51,6 +50,8 @@ def get(
 
     Further files of the same event are saved beside the first: FILE~1.mp3, FILE~2.mp3, …
     """
+    import asyncio
+
     from receiver.assembly.resources import open_audio
     from receiver.cli.ids import find_event_id
     from receiver.cli.session import open_session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +30,8 @@ def tail(
     json: Json = False,
 ) -> None:
     """Print new events as they are committed, each once, until Ctrl-C. With --json one event a line."""
+    import asyncio
+
     from receiver.cli.ids import find_position
     from receiver.cli.session import check_names, open_session
 
@@ -85,6 +86,8 @@ class _Printer:
 
 
 async def _follow(database: Database, printer: _Printer, after: str | None) -> None:
+    import asyncio
+
     from receiver.cli.stop_signals import stop_signals
 
     printer.position = after
@@ -99,6 +102,8 @@ async def _follow(database: Database, printer: _Printer, after: str | None) -> N
 
 async def _print_new(database: Database, printer: _Printer) -> None:
     """Follow the feed; begin again after the last event where it ends, as for a store that fails."""
+    import asyncio
+
     from receiver.errors import ListingTimeout, StoreUnavailable
     from receiver.web.api.feed import Feed
 
