@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -176,6 +177,22 @@ def test_since_counts_only_without_a_position_and_reset_forgets_it(site: Site, a
             command.stop()
         assert app.ids() == expected
     assert len(state_files(site)) == 1
+
+
+def test_a_time_that_is_still_to_come_for_the_receiver_loses_no_event(site: Site, app: Application) -> None:
+    """As with `--since 1m` on a machine whose clock is ahead."""
+    server = site.configure().start()
+    sent = [send(server, "j-1")]
+    ahead = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    with listening(site, server.private, app.url, "--since", ahead) as command:
+        command.wait_for("Connected.")
+        command.kill()
+    sent.append(send(server, "j-2"))
+    with listening(site, server.private, app.url) as command:
+        command.wait_for("Connected.")
+        sent.append(send(server, "j-3"))
+        command.wait_for("j-3")
+    assert app.ids() == sent[1:]
 
 
 def test_only_the_events_of_a_type_come(site: Site, app: Application) -> None:

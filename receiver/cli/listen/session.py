@@ -12,7 +12,7 @@ from receiver.cli.event_lines import wrap
 from receiver.cli.listen import lines
 from receiver.cli.listen.delivery import MAX_ASKED_SECONDS, Delivery
 from receiver.cli.listen.errors import ListenError, NotAStream, RemoteUnavailable
-from receiver.cli.listen.gap import gap
+from receiver.cli.listen.gap import gap, is_event
 from receiver.cli.listen.remote import Remote
 from receiver.cli.listen.state import Progress, StateFile
 from receiver.cli.listen.stream import StreamEvent, StreamPosition
@@ -160,6 +160,8 @@ class Session:
             if what is not None:
                 self._counts.gaps += 1
                 echo(*wrap(f"! {what}"))
+            if not is_event(progress.position):  # a time by this machine's clock, perhaps one that is still to come
+                progress = self._keep(Progress(begin.id, min(progress.complete_until, begin.at - MARGIN_SECONDS)))
         if self._broken_since is None:
             echo("Connected.")
         else:
