@@ -238,6 +238,42 @@ def cancel(
     echo(f"Runs cancelled: {done:,}.")
 
 
+@app.command("retry-now")
+def retry_now(
+    event: _Event = None,
+    config: Config = None,
+    source: Source = None,
+    type_: Type = None,
+    job: Job = None,
+    handler: Handler = None,
+    error_kind: ErrorKind = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    metadata: Metadata = None,
+    yes: Yes = False,
+) -> None:
+    """Make pending runs due now, without their wait: those of one event, or all that match. Attempts count."""
+    from receiver.store import runs
+
+    filter = _filter(source, type_, None, job, handler, since, until, error_kind, reason, metadata)
+
+    def resume_hint(last: str) -> str:
+        return "The same command continues with the rest."
+
+    pending = (RunState.PENDING,)
+    done = _change_each(
+        config,
+        event,
+        filter,
+        yes,
+        _BulkAction(
+            "Retry now", "Runs due", "retried", AuditOperation.RETRY_RUNS, pending, runs.retry_now, resume_hint
+        ),
+    )
+    echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
+
+
 @dataclass(frozen=True, slots=True)
 class _BulkAction:
     """A change of many runs.
@@ -257,6 +293,11 @@ class _BulkAction:
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
     resume_hint: Callable[[str], str]
+
+    @property
+    def example(self) -> str:
+        """A filter, for a message."""
+        return f"--state {self.states[0]}" if len(self.states) > 1 else "--handler NAME"
 
 
 class _Progress:
@@ -295,7 +336,7 @@ def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bo
     from receiver.store.event_pages import Filter
 
     if event is None and filter == Filter():
-        raise typer.BadParameter(f"Name an event, or filter the runs, as in --state {action.states[0]}.")
+        raise typer.BadParameter(f"Name an event, or filter the runs, as in {action.example}.")
     if filter.state is not None and filter.state not in action.states:
         *others, last = action.states
         raise typer.BadParameter(

@@ -42,6 +42,7 @@ RETRY_SECONDS = 5.0
 _STATES: dict[AuditOperation, tuple[RunState, ...]] = {
     AuditOperation.REPLAY_RUNS: ENDED_STATES,
     AuditOperation.CANCEL_RUNS: OPEN_STATES,
+    AuditOperation.RETRY_RUNS: (RunState.PENDING,),
 }
 """The runs that an operation can change. Operations that are not here change events."""
 
@@ -326,6 +327,8 @@ class _Work:
                 return len(runs.replay(connection, runs.ended_by(connection, keys, self._at), now)), 0
             case AuditOperation.CANCEL_RUNS:
                 return len(runs.cancel(connection, keys, now)), 0
+            case AuditOperation.RETRY_RUNS:
+                return len(runs.retry_now(connection, keys, now)), 0
         ids = [event_id for event_id, _ in keys]
         results: Collection[ReplayResult]
         if self.bulk.operation is AuditOperation.REPLAY:

@@ -31,6 +31,7 @@ class AuditOperation(StrEnum):
     RELEASE = "release"
     REPLAY_RUNS = "replay_runs"
     CANCEL_RUNS = "cancel_runs"
+    RETRY_RUNS = "retry_runs"
     STOP_OPERATION = "stop_operation"
     PRUNE = "prune"
 

@@ -171,6 +171,9 @@ class RunStatements(Protocol):
         """Cancel those of the runs (event id, handler) that are open; which ones. A claim that has not started costs
         no attempt."""
 
+    def retry_now(self, connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+        """Make those of the runs (event id, handler) due that wait for their next attempt; which ones."""
+
     def mark_waiting(self, connection: Connection, event_id: str, handler: str, waits_for: str) -> None:
         """Set what a run waits for."""
 

@@ -128,3 +128,16 @@ def cancel(connection: Connection, keys: Sequence[tuple[str, str]], now: float) 
     for start in range(0, len(keys), MAX_ROWS):
         cancelled += statements.cancel_open(connection, keys[start : start + MAX_ROWS], now)
     return cancelled
+
+
+def retry_now(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+    """Make those of these runs, (event id, handler), due now that wait for their next attempt; return which.
+
+    Their attempts count as before. A run that waits for a free download is not changed: it is due as soon as there is
+    one.
+    """
+    statements = DIALECTS[connection.dialect.name].runs
+    due: list[tuple[str, str]] = []
+    for start in range(0, len(keys), MAX_ROWS):
+        due += statements.retry_now(connection, keys[start : start + MAX_ROWS], now)
+    return due

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from receiver import Settings
@@ -15,6 +16,7 @@ from receiver.cli.commands import build
 from receiver.model.audit import LOCAL, AuditOperation
 from receiver.simulator import Simulator
 from receiver.store import runs
+from receiver.store.schema import runs as runs_table
 from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import ApiResponse, Operation
 from receiver.web.api.routes import ROUTES
@@ -92,6 +94,13 @@ async def cancel_runs(client: Api) -> tuple[str, Any, dict[str, Any]]:
     return "/v1/runs/cancel", {"handler": "gone"}, {"handler": "gone"}
 
 
+async def retry_runs(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    (id,) = await client.add(1, handlers=("gone",))
+    later = update(runs_table).where(runs_table.c.event_id == id).values(due_at=4e9, wait_seconds=60)
+    await client.up.receiver.database.write(lambda connection: connection.execute(later).rowcount)
+    return "/v1/runs/retry-now", {"handler": "gone"}, {"handler": "gone"}
+
+
 async def replay_events(client: Api) -> tuple[str, Any, dict[str, Any]]:
     await client.add(1)
     body = {"source": "aitts", "handlers": ["log"]}
@@ -116,6 +125,7 @@ REQUESTS: dict[str, Callable[[Api], Any]] = {
     "replay": replay,
     "replay_runs": replay_runs,
     "cancel_runs": cancel_runs,
+    "retry_runs": retry_runs,
     "replay_events": replay_events,
     "release_events": release_events,
     "stop_operation": stop_operation,

@@ -183,3 +183,24 @@ async def test_an_event_is_named_like_a_filter(settings: Settings) -> None:
         await dead_runs(client, 1, 2)
         id = await accepted(client, "/v1/runs/replay", event_id=event_number(2))
         assert (await until_ended(client, id))["changed"] == 1
+
+
+async def test_pending_runs_are_made_due_and_their_attempts_count(settings: Settings) -> None:
+    async with api(settings) as client:
+        (waiting,) = await client.add(1, handlers=("gone",))
+        (slot,) = await client.add(2, handlers=("gone",))
+        (dead,) = await dead_runs(client, 3)
+
+        def wait(connection: Connection) -> None:
+            later = {"attempt": 2, "forgiven": 1, "due_at": 4e9, "wait_seconds": 60.0}
+            connection.execute(update(runs_table).values(later))
+            connection.execute(update(runs_table).where(runs_table.c.event_id == slot).values(waits_for="download"))
+
+        await client.up.receiver.database.write(wait)
+        for changed in (1, 0):  # what is due stays where it is
+            ended = await until_ended(client, await accepted(client, "/v1/runs/retry-now", source="aitts"))
+            assert (ended["operation"], ended["changed"]) == ("retry_runs", changed)
+        found = {row["event_id"]: row for row in query(client.up.receiver.database, runs_table)}
+        assert found[waiting]["due_at"] <= SystemClock().now() + 60
+        assert [found[waiting][name] for name in ("attempt", "forgiven", "wait_seconds")] == [2, 1, 0]
+        assert (found[slot]["due_at"], found[dead]["due_at"]) == (4e9, 4e9)

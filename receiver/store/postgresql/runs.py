@@ -86,6 +86,10 @@ _CANCEL = _NAMED.format(
     "error = 'cancelled by an operator', error_kind = 'cancelled', reason = NULL, "
     "forgiven = forgiven + (state = 'running' AND started_at IS NULL)::int",
 )
+_RETRY_NOW = _NAMED.format(
+    locked=locked_runs("runs.state = 'pending' AND runs.waits_for IS NULL AND runs.due_at > %s"),
+    change="due_at = %s, wait_seconds = 0",
+)
 _INSERT_MISSING = """
     INSERT INTO runs (event_id, handler, state, due_at)
     SELECT event_id, handler, 'pending', %s FROM unnest(%s::text[], %s::text[]) AS named (event_id, handler)
@@ -174,6 +178,11 @@ def insert_missing(connection: Connection, keys: Sequence[tuple[str, str]], now:
 def cancel_open(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
     """As `finish_held`."""
     return run_statement(connection, _CANCEL, (*_columns(keys), now))
+
+
+def retry_now(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+    """As `finish_held`."""
+    return run_statement(connection, _RETRY_NOW, (*_columns(keys), now, now))
 
 
 def mark_waiting(connection: Connection, event_id: str, handler: str, waits_for: str) -> None:

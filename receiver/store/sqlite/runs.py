@@ -112,6 +112,11 @@ def cancel_open(connection: Connection, keys: Sequence[tuple[str, str]], now: fl
     return run_statement(connection, _cancel_statement(len(keys)), [*_flat(keys), now])
 
 
+def retry_now(connection: Connection, keys: Sequence[tuple[str, str]], now: float) -> list[Any]:
+    """One statement for all runs."""
+    return run_statement(connection, _retry_statement(len(keys)), [*_flat(keys), now, now])
+
+
 @lru_cache(maxsize=512)
 def _replay_statement(rows: int) -> str:
     return f"""
@@ -147,6 +152,18 @@ def _cancel_statement(rows: int) -> str:
         FROM named
         WHERE runs.event_id = named.event_id AND runs.handler = named.handler
             AND runs.state IN ('pending', 'running')
+        RETURNING event_id, handler
+    """  # noqa: S608 - placeholders only
+
+
+@lru_cache(maxsize=512)
+def _retry_statement(rows: int) -> str:
+    return f"""
+        {_with_named(rows)}
+        UPDATE runs SET due_at = ?, wait_seconds = 0
+        FROM named
+        WHERE runs.event_id = named.event_id AND runs.handler = named.handler
+            AND runs.state = 'pending' AND runs.waits_for IS NULL AND runs.due_at > ?
         RETURNING event_id, handler
     """  # noqa: S608 - placeholders only
 

@@ -104,6 +104,10 @@ class RunsToCancel(_RunSelection):
     state: Annotated[Literal["pending", "running"] | None, Field(description="Only in this state.")] = None
 
 
+class RunsToRetry(_RunSelection):
+    """Which pending runs; at least one condition."""
+
+
 class EventsToReplay(_Selection):
     """Which events, and whose runs; at least one condition."""
 
@@ -130,6 +134,11 @@ async def replay_runs(context: ApiContext, audit: Auditor, body: RunsToReplay) -
 
 async def cancel_runs(context: ApiContext, audit: Auditor, body: RunsToCancel) -> ApiResponse:
     """Cancel the open runs that match, of events received so far. A running handler is stopped within a lease."""
+    return await _answer(context, audit, body, Bulk(audit.operation, body.filter()))
+
+
+async def retry_runs(context: ApiContext, audit: Auditor, body: RunsToRetry) -> ApiResponse:
+    """Make the pending runs that match due now, without their wait. Their attempts count as before."""
     return await _answer(context, audit, body, Bulk(audit.operation, body.filter()))
 
 

@@ -11,6 +11,7 @@ from receiver.web.api.bulk import (
     release_events,
     replay_events,
     replay_runs,
+    retry_runs,
     stop_operation,
 )
 from receiver.web.api.bulk_models import BulkOperation, BulkOperationPage, DryRun
@@ -191,6 +192,7 @@ ROUTES = (
         _NO_SUCH,
     ),
     Operation("POST", "/v1/runs/replay", replay_runs, "Replay all runs that match", "runs", _ACCEPTED, _NO_SUCH),
+    Operation("POST", "/v1/runs/retry-now", retry_runs, "Retry all runs that match", "runs", _ACCEPTED, _NO_SUCH),
     Operation("POST", "/v1/runs/cancel", cancel_runs, "Cancel all runs that match", "runs", _ACCEPTED, _NO_SUCH),
     Operation(
         "GET",

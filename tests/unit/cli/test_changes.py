@@ -90,6 +90,9 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "jobs cancel": ("open", {"operation": "cancel_job", "changed": 1}),
     "jobs poll": ("open", {"operation": "poll_job", "changed": 1}),
+    "runs retry-now": (
+        "--handler log --yes", {"operation": "retry_runs", "changed": 25, "filter": {"handler": "log"}},
+    ),
     "operations stop": (
         "chg_1", {"operation": "stop_operation", "changed": 1, "filter": {"operation": "chg_1"}},
     ),
@@ -120,8 +123,8 @@ def entries(store: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("command", CHANGING)
 def test_every_changing_command_is_in_the_audit_log(filled: Path, command: str) -> None:
     words, expected = CHANGING[command]
-    if command == "runs cancel":
-        execute(filled, "UPDATE runs SET state = 'pending', finished_at = NULL")
+    if command in ("runs cancel", "runs retry-now"):
+        execute(filled, "UPDATE runs SET state = 'pending', finished_at = NULL, due_at = 4e9")
     done = ran(*command.split(), *words.split())
     assert done.exit_code == 0, done.output
     [entry] = json.loads(ran("changes", "list", "--json").stdout)["items"]

@@ -295,6 +295,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.cancel: [([(EVENT, "save_audio")], NOW)],
         runs.finish: [([FINISH],)],
         runs.ended_by: [([(EVENT, "log")], NOW)],
+        runs.retry_now: [([(EVENT, "log")], NOW)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
         views.newest_ids: [(Filter(state="open"), 10)],
