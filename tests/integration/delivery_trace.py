@@ -15,7 +15,7 @@ import pytest
 
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
-from receiver.engine import dispatcher, rollups
+from receiver.engine import dispatcher, operations, rollups
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.server import listener_server
 from tests.integration.engine_support import Signal, ended, telling
@@ -106,6 +106,9 @@ async def end_periodic_work(receiver: Receiver) -> None:
     await receiver.maintenance.stop()
     await receiver.clock_watch.stop()
     await receiver.rollups.stop()
+    while not receiver.operations._wake._waiters:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)  # a thread may be reading
+    await receiver.operations.stop()
     for loop in receiver.loops.values():
         await loop.stop()
 
@@ -140,6 +143,7 @@ async def traced_delivery(folder: Path) -> Trace:
     with trace.tracing(), logged() as lines, pytest.MonkeyPatch.context() as patched:
         patched.setattr(dispatcher, "POLL_INTERVAL_SECONDS", PATIENCE)
         patched.setattr(rollups, "MINUTE", 0.01)  # so that one always ends during the delivery
+        patched.setattr(operations, "POLL_SECONDS", 0.01)  # likewise
         signal = Signal()
         async with provider() as address:
             source = {"base_url": address, "api_key": "an-api-key-0123456789", "allow_private_addresses": True}
