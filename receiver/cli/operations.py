@@ -53,7 +53,7 @@ def list_(
 def _listing() -> Listing:
     from receiver.cli.lists import Listing
     from receiver.cli.table_layout import Column
-    from receiver.engine.matching import format_count
+    from receiver.engine.matching import MAX_COUNTED_AT_ONCE, format_count
     from receiver.web.api.bulk_models import BulkOperation, operation_of
     from receiver.web.api.fields import cursor_after
 
@@ -62,7 +62,7 @@ def _listing() -> Listing:
         Column("operation", itemgetter("operation"), 0, 10),
         Column("state", itemgetter("state")),
         Column("changed", lambda row: f"{row['changed']:,}", 0, right=True),
-        Column("matching", lambda row: format_count(row["matching"]), 1, right=True),
+        Column("matching", lambda row: format_count(row["matching"], MAX_COUNTED_AT_ONCE), 1, right=True),
         Column("refused", lambda row: row["refused"] or None, 2, right=True),
         Column("accepted", lambda row: format_time(row["at"]), 3),
         Column("actor", lambda row: row["entry"]["actor"], 4, 12),

@@ -22,6 +22,8 @@ from receiver.store.states import RunState
 PAGE = 500
 MAX_COUNTED = 10_000
 """Matches are counted up to this number."""
+MAX_COUNTED_AT_ONCE = 1_000
+"""As many while an operator waits for an operation to be accepted: each thousand takes a tenth of a second or more."""
 MAX_EXAMPLES = 5
 
 _WORDS = {"job": "job_id", "event_id": "event", "after": "since", "before": "until", "newer_than": "after"}
@@ -34,7 +36,7 @@ class Matches(NamedTuple):
     """What matches a filter.
 
     Attributes:
-        number: up to one more than `MAX_COUNTED`.
+        number: up to one more than were to be counted.
         examples: the oldest: an event's id, and the handler if it is a run.
     """
 
@@ -56,11 +58,13 @@ def describe_filter(filter: Filter) -> dict[str, Any]:
     return found
 
 
-def find_matches(connection: Connection, filter: Filter, states: Sequence[RunState] | None) -> Matches:
-    """Count the runs in these states that match, or for None the events, in one snapshot."""
+def find_matches(
+    connection: Connection, filter: Filter, states: Sequence[RunState] | None, limit: int = MAX_COUNTED
+) -> Matches:
+    """Count the runs in these states that match, or for None the events, in one snapshot, up to a limit."""
     number = 0
     examples: list[tuple[str, str | None]] = []
-    while number <= MAX_COUNTED:
+    while number <= limit:
         page: list[tuple[str, str | None]]
         if states is None:
             page = [(id, None) for id in views.event_ids(connection, filter, PAGE)]
@@ -71,7 +75,7 @@ def find_matches(connection: Connection, filter: Filter, states: Sequence[RunSta
         examples += page[: MAX_EXAMPLES - len(examples)]
         number += len(page)
         filter = replace(filter, newer_than=page[-1][0])
-    return Matches(min(number, MAX_COUNTED + 1), examples)
+    return Matches(min(number, limit + 1), examples)
 
 
 async def pages_of_events(writer: BatchWriter, filter: Filter) -> AsyncIterator[list[str]]:
@@ -98,6 +102,7 @@ async def pages_of_runs(
         filter = replace(filter, newer_than=page[-1][0])
 
 
-def format_count(number: int) -> str:
-    """The number as text, such as `10,000+` if there are more than were counted."""
-    return f"{number:,}" if number <= MAX_COUNTED else f"{MAX_COUNTED:,}+"
+def format_count(number: int, limit: int | None = None) -> str:
+    """The number as text, such as `10,000+` if there are more than `limit`, by default `MAX_COUNTED`."""
+    limit = MAX_COUNTED if limit is None else limit
+    return f"{number:,}" if number <= limit else f"{limit:,}+"

@@ -70,9 +70,9 @@ class Bulk:
         """As `states_of`."""
         return states_of(self.operation, self.filter)
 
-    def matches(self, connection: Connection) -> Matches:
-        """What it would change now."""
-        return matching.find_matches(connection, self.filter, self.states)
+    def matches(self, connection: Connection, limit: int = matching.MAX_COUNTED) -> Matches:
+        """What it would change now, counted up to a limit."""
+        return matching.find_matches(connection, self.filter, self.states, limit)
 
     def described(self) -> dict[str, Any]:
         """What the audit log says of it."""
@@ -107,7 +107,7 @@ class OperationService:
         def read(connection: Connection) -> tuple[str, int]:
             end = views.end_of_events(connection)
             bounded = replace(bulk, filter=replace(bulk.filter, older_than=end))
-            return end, bounded.matches(connection).number
+            return end, bounded.matches(connection, matching.MAX_COUNTED_AT_ONCE).number
 
         now = self._clock.now()
         end, count = await self._database.read_list(read)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
-from receiver.engine.matching import MAX_COUNTED
+from receiver.engine.matching import MAX_COUNTED_AT_ONCE
 from receiver.model.audit import AuditState
 from receiver.model.ids import time_of_id
 from receiver.model.timestamps import utc
@@ -39,7 +39,7 @@ class BulkOperation(ResponseModel):
     updated_at: Annotated[datetime, Field(description="When it last examined something, or ended.")]
     actor: Annotated[str, Field(description="Who asked: a token's id; `local` without tokens.")]
     filter: Annotated[dict[str, JsonValue], Field(description="What it changes.")]
-    matching: Annotated[int, Field(description="How many matched when it was accepted: exact up to 10,000.")]
+    matching: Annotated[int, Field(description="How many matched when it was accepted: exact up to 1,000.")]
     more: Annotated[bool, Field(description="More than `matching` did.")]
     changed: Annotated[int, Field(description="Runs, or released events, so far: exactly those that are committed.")]
     refused: Annotated[int, Field(description="Events that were refused.")]
@@ -64,7 +64,7 @@ def operation_of(row: Any) -> BulkOperation:
         updated_at=utc(row["updated_at"]),
         actor=row["entry"]["actor"],
         filter=row["entry"]["filter"],
-        matching=min(row["matching"], MAX_COUNTED),
-        more=row["matching"] > MAX_COUNTED,
+        matching=min(row["matching"], MAX_COUNTED_AT_ONCE),
+        more=row["matching"] > MAX_COUNTED_AT_ONCE,
         reached_at=None if row["reached"] is None else optional_utc(time_of_id(row["reached"])),
     )
