@@ -32,7 +32,7 @@ COMMANDS = {
     "jobs": ("jobs:app", "Jobs: speech requests that the receiver watches."),
     "audio": ("audio:app", "Audio: save the files that events are about."),
     "changes": ("changes:app", "Changes: who changed what, the audit log."),
-    "operations": ("operations:app", "Operations: changes of all that matches, done in the background."),
+    "operations": ("operations:app", "Changes of all that matches, in the background."),
     "processes": ("processes:app", "Processes: which receivers use the store."),
     "handlers": ("handlers:handlers", "The active handlers."),
     "sources": ("sources:app", "The configured sources."),

@@ -18,7 +18,7 @@ from receiver.model.ids import CHANGE_PREFIX
 if TYPE_CHECKING:
     from receiver.cli.lists import Listing
 
-app = typer.Typer(no_args_is_help=True, help="Operations: changes of all that matches, done in the background.")
+app = typer.Typer(no_args_is_help=True, help="Changes of all that matches, in the background.")
 
 
 @app.command("list")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
-from receiver.cli.event_lines import MAX_CHARACTERS, fit, short_job_id, time_of_day, wrap
+from receiver.cli.event_lines import INDENT, MAX_CHARACTERS, WIDTH, fit, short_job_id, time_of_day
 from receiver.cli.forward_test.application import Receipt, Refusal
 from receiver.cli.forward_test.message import AudioFile, EventData, ForwardedEvent
+from receiver.model.printable import printable
 from receiver.model.redact import truncate
 
 
@@ -21,7 +23,7 @@ def refusal_lines(refusal: Refusal) -> list[str]:
     """A refused request and why, on as many lines as it takes."""
     status = f"{refusal.status} " if refusal.status else ""
     text = f"✗ {time_of_day(refusal.at)} refused: {status}{refusal.reason}. {truncate(refusal.why, MAX_CHARACTERS)}"
-    return wrap(text)
+    return textwrap.wrap(printable(text), WIDTH, subsequent_indent=INDENT)  # no word of a stranger is copied
 
 
 def _names(event: ForwardedEvent) -> Iterator[str]:
