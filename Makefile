@@ -107,6 +107,7 @@ bench-postgresql: $(VENV)/.dev
 bench-history: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.history $(if $(SHORT),--short)
 	@$(BIN)/python -m benchmarks.held_transaction --rate 200 $(if $(SHORT),--seconds 2)
+	@$(BIN)/python -m benchmarks.bulk $(if $(SHORT),--runs 2000)
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info

@@ -113,7 +113,7 @@ def test_what_needs_a_signing_secret_says_that_there_is_none(site: Site, provide
         assert "has no file for a signing secret" in done.stderr
         assert f'signing_secrets_file = "{SOURCE}.secrets"' in done.stderr
     assert provider.sim.requests["aitts.register"] == provider.sim.requests["aitts.test"] == 0
-    [row] = json.loads(listed.stdout)
+    [row] = json.loads(listed.stdout)["items"]
     assert (row["webhook_path"], row["polled"], row["signing_secrets"], row["notes"]) == (None, True, [], [NO_SECRET])
 
 

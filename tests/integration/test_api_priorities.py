@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from receiver import Context, JobCompleted, Settings, handler
 from receiver.store import views
-from receiver.web.api import events as api_events
+from receiver.web.api import rows
 from tests.integration.api_support import Api, api, deliver, event_number, listening, problem
 from tests.integration.intake_support import completed, configured, running
 from tests.patience import PATIENCE
@@ -154,13 +154,13 @@ async def test_what_may_be_large_is_read_and_written_out_beside_the_loop(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[str] = []
-    document_of = api_events.document_of
+    document_of = rows.document_of
 
     def noted(body: bytes) -> Any:
         threads.append(threading.current_thread().name)
         return document_of(body)
 
-    monkeypatch.setattr(api_events, "document_of", noted)
+    monkeypatch.setattr(rows, "document_of", noted)
     async with api(settings) as client:
         await client.add(1)
         assert (await client.json(f"/v1/events/{event_number(1)}"))["document"] == {}
