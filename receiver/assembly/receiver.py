@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from receiver.app import Receiver
 from receiver.assembly.apps import private_app, public_app
 from receiver.assembly.engine import EngineParts, build_audio, build_engine, build_jobs, build_membership
+from receiver.assembly.feed import build_feed
 from receiver.assembly.resources import spool_folder
 from receiver.assembly.sources import job_sources
 from receiver.clock import SteadyClock
@@ -32,9 +33,8 @@ from receiver.model.slots import Slots
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.settings import Settings
-from receiver.store.changes import QUIET_POLL_SECONDS, Change
+from receiver.store.changes import Change
 from receiver.telemetry.hooks import Telemetry
-from receiver.web.api.feed import Feed
 
 
 def build_receiver(
@@ -56,7 +56,7 @@ def build_receiver(
     """
     parts = build_engine(settings, registry or load_registry(settings), clock, *reporting)
     dispatch = _build_dispatch(parts)
-    feed = Feed(parts.database, lambda usual: QUIET_POLL_SECONDS if parts.processes.hears else usual)
+    feed = build_feed(parts.database, parts.processes)
 
     def committed() -> None:
         """An event with runs is in the store."""

@@ -104,10 +104,10 @@ async def _print_new(database: Database, printer: _Printer) -> None:
     """Follow the feed; begin again after the last event where it ends, as for a store that fails."""
     import asyncio
 
+    from receiver.assembly.feed import build_feed
     from receiver.errors import ListingTimeout, StoreUnavailable
-    from receiver.web.api.feed import Feed
 
-    feed = Feed(database)
+    feed = build_feed(database)
     failed = False
     try:
         while True:

@@ -190,7 +190,7 @@ def counter(ids_before: ReadIds, what: str = "{} more") -> Callable[[str], str]:
 def _print_table(listing: Listing, pages: _Pages) -> None:
     terminal = output.terminal()
     layout: Layout | None = None
-    for rows in pages:
+    for rows in filter(None, pages):  # without rows there is no header either
         shown = rows if terminal is None else listing.prepare(rows)
         cells = [[_text(column.value(row)) for column in listing.columns] for row in shown]
         if layout is None:

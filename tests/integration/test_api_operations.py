@@ -155,9 +155,9 @@ async def test_a_stopped_operation_changes_nothing_more(settings: Settings) -> N
 @pytest.mark.parametrize(
     ("path", "body", "expected"),
     [
-        ("runs/replay", {}, (400, "invalid_request")),
-        ("runs/replay", {"dry_run": True}, (400, "invalid_request")),
-        ("events/replay", {"handlers": ["log"]}, (400, "invalid_request")),
+        ("runs/replay", {}, (422, "invalid_request")),
+        ("runs/replay", {"dry_run": True}, (422, "invalid_request")),
+        ("events/replay", {"handlers": ["log"]}, (422, "invalid_request")),
         ("runs/replay", {"state": "pending"}, (400, "invalid_request")),
         ("runs/cancel", {"state": "dead"}, (400, "invalid_request")),
         ("runs/cancel", {"since": 1}, (400, "invalid_request")),

@@ -49,7 +49,7 @@ def test_a_prune_makes_few_sessions_however_many_batches_it_has(postgresql: Post
         database = open_store(address)
         database.transact(inbox.accept, [delivery(number) for number in range(BATCHES * MAX_BATCH)])
         [before] = query(address, SESSIONS)
-        run_in_batches(database, prune, Silent(), nullcontext())
+        run_in_batches(database, None, lambda _: 0, prune, Silent(), nullcontext())
         database.close()
         [after] = query(address, SESSIONS)
         assert query(address, "SELECT count(*) AS n FROM events") == [{"n": 0}]

@@ -70,6 +70,7 @@ MADE_BY = {"RateLimiter": {"engine/throttle.py"}}
 ASSEMBLED_BY = {
     "build_receiver": {"asgi.py", "cli/serve.py"},
     "build_speech": {"speech/client.py"},
+    "build_feed": {"cli/event_tail.py"},
 }
 """Who assembles, beside the assembly itself."""
 

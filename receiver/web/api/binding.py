@@ -194,7 +194,7 @@ async def _body(model: type[BaseModel], scope: Scope, receive: Receive, context:
     """The body as JSON, whatever its content type: curl -d declares a form."""
     raw = await read_body(scope, receive, context.body_limits)
     if not raw.strip() and not any(of.is_required() for of in model.model_fields.values()):
-        return model()
+        return _validated(model, {}, "body")
     try:
         values = read_strict_json_object(raw)
     except InvalidJson as error:

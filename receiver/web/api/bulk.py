@@ -14,6 +14,7 @@ from receiver.engine.filters import NoSuchHandler, check_handlers
 from receiver.engine.matching import MAX_COUNTED
 from receiver.engine.operations import Bulk
 from receiver.model.ids import CHANGE_PREFIX
+from receiver.model.metadata import MAX_PAIRS
 from receiver.store import operations
 from receiver.store.event_pages import Filter
 from receiver.web.api.bulk_models import BulkOperationPage, DryRun, Match, operation_of
@@ -55,14 +56,17 @@ class _Selection(StrictRequestModel):
     until: Annotated[BodyTime | None, Field(description="Only of events received before this time.")] = None
     metadata: Annotated[
         list[MetadataPair],
-        Field(default_factory=list, max_length=20, description="Only with all these, as `KEY=VALUE`."),
+        Field(default_factory=list, max_length=MAX_PAIRS, description="Only with all these, as `KEY=VALUE`."),
     ]
 
-    @model_validator(mode="after")
-    def _has_condition(self) -> Any:
+    @property
+    def has_condition(self) -> bool:
+        """Whether it selects anything in particular."""
         given = self.model_fields_set - {"dry_run", "handlers"}
-        if not any(getattr(self, name) not in (None, []) for name in given):
-            raise ValueError("name at least one condition, or everything would match")
+        return any(getattr(self, name) not in (None, []) for name in given)
+
+    @model_validator(mode="after")
+    def _is_text(self) -> Any:
         if any("\0" in value for value in self.model_dump().values() if isinstance(value, str)):
             raise ValueError("contains a NUL character")  # nothing that is stored has one
         return self
@@ -182,8 +186,11 @@ async def _answer(context: ApiContext, audit: Auditor, body: _Selection, bulk: B
     """The count, or the accepted operation.
 
     Raises:
-        ProblemError: 404 for an unknown name, 422 for metadata that is not indexed.
+        ProblemError: 404 for an unknown name, 422 for metadata that is not indexed, or without any condition.
     """
+    if not body.has_condition:
+        what = "name at least one condition, or everything would match"
+        raise ProblemError(422, f"The body must {what}.", reason="invalid_request", errors=[InvalidField("body", what)])
     filter = bulk.filter
     await require_names(context, filter.source, filter.type, "body")
     pairs = await require_metadata(context, body.metadata, "body")
