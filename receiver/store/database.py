@@ -41,6 +41,7 @@ class Database:
         self._writer_engine = self._backend.writer_engine(BUSY_SECONDS)
         self._writer = Writer(self._backend, self._writer_engine, BUSY_SECONDS, self.health)
         self._second_writer = self._make_second_writer()
+        self._second_started = False
         reading = self._backend, BUSY_SECONDS
         self._readers = Readers(*reading, "store-read", self._writer.unavailable)
         self._lists = ListReaders(*reading, "store-list", self._writer.unavailable, listing_seconds)
@@ -120,10 +121,8 @@ class Database:
         self._backend.announce_commits(self._writer_engine)
 
     def start(self) -> None:
-        """Start the writers. Call `migrate` before, and `close` at the end."""
+        """Start the writer; the second one starts with its first write. Call `migrate` before, `close` at the end."""
         self._writer.start()
-        if self._second_writer is not None:
-            self._second_writer.start()
 
     def close(self) -> None:
         """Commit all waiting writes and close every connection."""
@@ -260,9 +259,19 @@ class Database:
         def alone(connection: Connection, items: list[Any]) -> list[T]:
             return [function(connection, *args) for _ in items]
 
-        writer = self._second_writer if beside and self._second_writer is not None else self._writer
+        writer = self._writer_beside() if beside else self._writer
         write = writer.batch(alone, None, executing=executing, committing=committing, abandoned=abandoned)
         return await _wait(write, abandoned)
+
+    def _writer_beside(self) -> Writer:
+        """The second writer, started by its first write, as few processes use it; without one the first."""
+        second = self._second_writer
+        if second is None or not (self._second_started or self._writer.running):
+            return self._writer
+        if not self._second_started:
+            self._second_started = True
+            second.start()
+        return second
 
     async def write_again(self, function: Callable[..., T], *args: Any) -> T:
         """`write` of what recognises that it is stored: once more, if the answer to the commit may have been lost.
