@@ -228,4 +228,5 @@ def build_membership(
         parts.server_clock.reference,
         busy,
         on_join=parts.changes.start,
+        clock_difference=lambda: parts.server_clock.difference,
     )

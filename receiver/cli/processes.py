@@ -50,14 +50,32 @@ def _listing(now: float) -> Listing:
     def item(row: dict[str, Any]) -> Process:
         same: dict[str, Any] = {name: row[name] for name in ("role", "host", "pid", "version", "runs", "jobs")}
         times: dict[str, Any] = {name: utc(row[name]) for name in ("started_at", "heartbeat_at")}
-        return Process(name=row["owner"], **same, **times, heartbeat_age_seconds=round(now - row["heartbeat_at"], 1))
+        ages = {"heartbeat_age_seconds": round(now - row["heartbeat_at"], 1)}
+        difference = row["clock_difference"]
+        return Process(
+            name=row["owner"],
+            **same,
+            **times,
+            **ages,
+            clock_difference_seconds=None if difference is None else round(difference, 3),
+        )
 
     columns = (
         Column("process", itemgetter("owner")),
         Column("role", itemgetter("role")),
         Column("version", itemgetter("version"), 2),
         Column("seen alive", lambda row: f"{max(0.0, now - row['heartbeat_at']):.0f} s ago"),
+        Column("clock", _difference, 1, right=True),
         Column("runs", itemgetter("runs"), 1, right=True),
         Column("jobs", itemgetter("jobs"), 1, right=True),
     )
     return Listing("Processes", columns, Process, item)
+
+
+def _difference(row: dict[str, Any]) -> str | None:
+    """How far a process's clock is ahead of the database server's, in whole tenths of a second."""
+    difference = row["clock_difference"]
+    if difference is None:
+        return None
+    tenths = round(difference, 1)
+    return f"{tenths:+,.1f} s" if tenths else "0 s"

@@ -38,6 +38,7 @@ def find_problems(status: Status) -> list[Problem]:
     by_source = (_store_refuses, _key_refused, _failing, _silent, _wrong_secret, _unreadable)
     return [
         *_processes(status),
+        *_clocks(status),
         *_disks(status),
         *(problem for find in by_source for source in status.sources for problem in find(source, status.at)),
         *_runs(status),
@@ -54,6 +55,18 @@ def _processes(status: Status) -> Iterator[Problem]:
         yield Problem("no_worker", text, "tts-receiver serve --only worker")
     elif not status.receiving and any(source.receives_webhooks for source in status.sources):
         yield Problem("no_intake", "No process accepts deliveries.", "tts-receiver serve --only intake")
+
+
+def _clocks(status: Status) -> Iterator[Problem]:
+    if not status.wrong_clocks:
+        return
+    worst, others = status.wrong_clocks[0], len(status.wrong_clocks) - 1
+    direction = "ahead of" if worst.difference > 0 else "behind"
+    effect = "it claims no runs and jobs" if worst.role.works else "its events have a wrong time"
+    text = f"The clock of {worst.name} is {abs(worst.difference):,.0f} s {direction} the database server's: {effect}."
+    if others:
+        text += " One more process has a wrong clock." if others == 1 else f" {others} more have wrong clocks."
+    yield Problem("clock_differs", text, "tts-receiver processes list")
 
 
 def _disks(status: Status) -> Iterator[Problem]:

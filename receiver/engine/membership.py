@@ -32,6 +32,8 @@ POLL_INTERVAL_SECONDS = 1.0
 SCHEMA_CHECK_SECONDS = 60.0
 HEARTBEAT_RETRY_SECONDS = 5.0
 """How soon a heartbeat is written again that could not be written."""
+MOVED_SECONDS = 1.0
+"""A change of the clock's difference that is written at once, as a step of the clock is."""
 
 
 class Membership:
@@ -42,6 +44,7 @@ class Membership:
         on_release: each is called after the leases of a dead process were ended.
         busy: whether this process holds leases.
         on_join: called on the running loop before this process joins.
+        clock_difference: by how many seconds this machine's clock is ahead of the database server's, if that is known.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Membership:
         clock: Clock,
         busy: Callable[[], bool] = lambda: False,
         on_join: Callable[[], None] = lambda: None,
+        clock_difference: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._database = database
         self._processes = processes
@@ -61,6 +65,8 @@ class Membership:
         self._clock = clock
         self._busy = busy
         self._on_join = on_join
+        self._clock_difference = clock_difference
+        self._written_difference: float | None = None
         self._was_busy = False
         self._beat_at = float("-inf")
         self._check_at = float("-inf")
@@ -173,21 +179,24 @@ class Membership:
             log.info("process.lock_restored", owner=self._processes.owner)
 
     async def _write_heartbeat(self) -> None:
-        if self._clock.monotonic() < self._beat_at:
+        difference, written = self._clock_difference(), self._written_difference
+        moved = (difference is None) is not (written is None) or abs((difference or 0) - (written or 0)) > MOVED_SECONDS
+        if self._clock.monotonic() < self._beat_at and not moved:
             return
         self._beat_at = self._clock.monotonic() + HEARTBEAT_RETRY_SECONDS
+        self._written_difference = difference
         try:
-            await self._database.write(self._beat, self._clock.now())
+            await self._database.write(self._beat, self._clock.now(), difference)
         except StoreUnavailable as error:
             log.warning("process.heartbeat_not_written", owner=self._processes.owner, detail=str(error))
             return
         self._beaten = True
         self._beat_at = self._clock.monotonic() + self._processes.heartbeat_seconds
 
-    def _beat(self, connection: Connection, now: float) -> None:
+    def _beat(self, connection: Connection, now: float, clock_difference: float | None) -> None:
         if not self._beaten:
             remove_abandoned(connection, now)
-        write_heartbeat(connection, self._info, now)
+        write_heartbeat(connection, self._info, now, clock_difference)
 
     def _tell_busy(self) -> None:
         """Let idle processes watch this one from now on."""

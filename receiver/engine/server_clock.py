@@ -28,6 +28,11 @@ REMIND_SECONDS = 600.0
 _NOT_COMPARED = "This machine's clock could not be compared with the database server's yet."
 
 
+def max_difference(lease_seconds: float) -> float:
+    """Seconds by which the clock of a process may differ; above it, the process claims nothing."""
+    return lease_seconds / 3
+
+
 class LeaseClock(Clock, Protocol):
     """The clock of a process that holds leases."""
 
@@ -44,7 +49,7 @@ class ServerClock:
 
     Args:
         clock: this machine's.
-        lease_seconds: a third of it is how far the clocks may differ.
+        lease_seconds: see `max_difference`.
 
     Attributes:
         paused: as for `LeaseClock`.
@@ -54,10 +59,11 @@ class ServerClock:
     def __init__(self, database: Database, clock: Clock, lease_seconds: float, metrics: Metrics) -> None:
         self._database = database
         self._clock = clock
-        self._limit = lease_seconds / 3
+        self._limit = max_difference(lease_seconds)
         self._metrics = metrics
         self._compares = database.folder is None
         self._difference = 0.0
+        self._compared = False
         self._compare_at = float("-inf")
         self._remind_at = float("-inf")
         self._reported = False
@@ -68,6 +74,11 @@ class ServerClock:
     def server_now(self) -> float:
         """Unix seconds by the database server, as far as is known."""
         return self._clock.now() - self._difference
+
+    @property
+    def difference(self) -> float | None:
+        """By how many seconds this machine's clock is ahead of the server's; None if they were not compared."""
+        return self._difference if self._compared else None
 
     def stepped(self, seconds: float) -> None:
         """This machine's clock was set; call before that takes effect."""
@@ -85,6 +96,7 @@ class ServerClock:
         except StoreUnavailable as error:
             log.warning("clock.not_compared", detail=str(error))
             return
+        self._compared = True
         self._judge(difference)
         if self.paused is None:
             self._compare_at = self._clock.monotonic() + COMPARE_SECONDS

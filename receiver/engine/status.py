@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection
 
 from receiver.engine.disks import Disk
+from receiver.engine.server_clock import max_difference
 from receiver.model.role import Role
 from receiver.settings import Settings
 from receiver.store import gauges, processes, rollups, throttle_state
@@ -112,6 +114,20 @@ class HandlerStatus:
     p95_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class WrongClock:
+    """The clock of a process that differs from the database server's by more than it may.
+
+    Attributes:
+        name: of the process.
+        difference: seconds that it is ahead.
+    """
+
+    name: str
+    role: Role
+    difference: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Everything at one moment.
@@ -120,6 +136,7 @@ class Status:
         at: unix seconds.
         receiving: processes that accept deliveries.
         working: processes that start handlers.
+        wrong_clocks: those of running processes, the worst first.
         runs: by state.
         oldest_due_seconds: since when the oldest due run is due; None if none is.
         dead: the largest groups of dead runs.
@@ -128,6 +145,7 @@ class Status:
     at: float
     receiving: int
     working: int
+    wrong_clocks: Sequence[WrongClock]
     runs: Mapping[RunState, int]
     oldest_due_seconds: float | None
     dead: ErrorGroups
@@ -167,12 +185,14 @@ def read_status(
     runs = dict.fromkeys((RunState.PENDING, RunState.RUNNING, RunState.DEAD), 0)
     for (_, state), count in found.runs.by_handler.items():
         runs[RunState(state)] += count
-    roles = _roles(connection, living, now)
+    running = _running(connection, living, now)
+    roles = [Role(row["role"]) for row in running]
     due_at = found.runs.oldest_due_at
     return Status(
         at=now,
         receiving=sum(role.receives for role in roles),
         working=sum(role.works for role in roles),
+        wrong_clocks=_wrong_clocks(running, max_difference(settings.dispatch.lease_seconds)),
         runs=runs,
         oldest_due_seconds=None if due_at is None else max(0.0, now - due_at),
         dead=error_groups(connection, Filter(state=RunState.DEAD), MAX_GROUPS),
@@ -182,14 +202,20 @@ def read_status(
     )
 
 
-def _roles(connection: Connection, living: Collection[str] | None, now: float) -> list[Role]:
+def _running(connection: Connection, living: Collection[str] | None, now: float) -> list[Mapping[str, Any]]:
+    """The rows of the processes that are running, of known roles."""
     known = {str(role) for role in Role}
     return [
-        Role(row["role"])
+        row
         for row in processes.listed(connection)
         if row["role"] in known  # a later release may have others
         if (row["heartbeat_at"] >= now - FRESH_SECONDS if living is None else row["owner"] in living)
     ]
+
+
+def _wrong_clocks(running: Sequence[Mapping[str, Any]], limit: float) -> list[WrongClock]:
+    found = (WrongClock(row["owner"], Role(row["role"]), row["clock_difference"] or 0.0) for row in running)
+    return sorted((clock for clock in found if abs(clock.difference) > limit), key=lambda of: -abs(of.difference))
 
 
 def _sources(

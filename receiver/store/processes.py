@@ -33,8 +33,15 @@ class ProcessInfo:
     started_at: float
 
 
-def write_heartbeat(connection: Connection, process: ProcessInfo, now: float) -> None:
-    """Write the row of a living process at `now` (unix seconds), whether or not it exists."""
+def write_heartbeat(
+    connection: Connection, process: ProcessInfo, now: float, clock_difference: float | None = None
+) -> None:
+    """Write the row of a living process, whether or not it exists.
+
+    Args:
+        now: unix seconds.
+        clock_difference: by how many seconds its clock is ahead of the database server's; None if that is not known.
+    """
     values: dict[str, Any] = {
         "owner": process.owner,
         "role": process.role,
@@ -43,9 +50,11 @@ def write_heartbeat(connection: Connection, process: ProcessInfo, now: float) ->
         "version": process.version,
         "started_at": process.started_at,
         "heartbeat_at": now,
+        "clock_difference": clock_difference,
     }
+    changed = {name: values[name] for name in ("heartbeat_at", "clock_difference")}
     statement = DIALECTS[connection.dialect.name].insert(processes).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["owner"], set_={"heartbeat_at": now}))
+    connection.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=changed))
 
 
 def remove(connection: Connection, owner: str) -> Held:

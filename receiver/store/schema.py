@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -427,4 +427,6 @@ processes = Table(
     Column("started_at", Double, nullable=False),
     # When it last wrote this row.
     Column("heartbeat_at", Double, nullable=False),
+    # By how many seconds its clock was ahead of the database server's then; NULL if they were not compared.
+    Column("clock_difference", Double),
 )

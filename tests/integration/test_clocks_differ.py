@@ -67,6 +67,11 @@ async def private(up: Running, path: str) -> httpx.Response:
         return await client.get(path)
 
 
+def differences(address: str) -> list[float]:
+    """What the processes have written of their clocks."""
+    return [row["clock_difference"] for row in query(address, "SELECT clock_difference FROM processes")]
+
+
 def outcomes(address: str) -> list[str]:
     return [row["outcome"] for row in query(address, "SELECT outcome FROM attempts ORDER BY event_id, number")]
 
@@ -90,11 +95,16 @@ async def test_a_clock_that_differs_takes_nothing_until_it_is_right(
             assert "the database server's" in paused["clock"]
             shown = (await private(other, "/metrics")).text
             assert f"tts_receiver_clock_difference_seconds {'-' * (ahead < 0)}7" in shown
+            await signal.until(lambda: len(differences(address)) == 2)
+            assert sorted(differences(address), key=abs) == [pytest.approx(0, abs=60), pytest.approx(ahead, abs=60)]
             right.go.set()
             await signal.until(lambda: lines.of("run.succeeded"))
             wrong.ahead = 0.0
             await signal.until(lambda: lines.of("clock.agrees"))
             assert "clock" not in (await private(other, "/readyz")).json().get("paused", {})
+            async with asyncio.timeout(PATIENCE):  # at once, not with the next heartbeat
+                while max(map(abs, differences(address))) > 60:
+                    await asyncio.sleep(0.01)
     assert (right.begun, wrong.begun) == (1, 0)
     assert outcomes(address) == ["succeeded"]
 

@@ -111,6 +111,44 @@ def test_one_half_of_the_work_is_missing(
     assert problems(config) == expected
 
 
+@pytest.mark.parametrize(
+    ("role", "difference", "said"),
+    [
+        (
+            Role.ALL,
+            7200.0,
+            "The clock of host-1 is 7,200 s ahead of the database server's: it claims no runs and jobs.",
+        ),
+        (Role.ALL, -15.0, "The clock of host-1 is 15 s behind the database server's: it claims no runs and jobs."),
+        (Role.ALL, 9.0, None),
+        (Role.ALL, None, None),
+    ],
+)
+def test_a_clock_that_differs_too_much_is_named(
+    config: Path, served: Database, role: Role, difference: float | None, said: str | None
+) -> None:
+    process = ProcessInfo("host-1", role, "host", 1, "1.0", time.time() - 60)
+    served.transact(write_heartbeat, process, time.time(), difference)
+    assert problems(config) == ([("clock_differs", "tts-receiver processes list")] if said else [])
+    assert said is None or shown(config).stdout.startswith(f"✗ {said}\n")
+
+
+def test_the_worst_of_several_clocks_is_named(config: Path, served: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Database, "find_living", lambda _: ["host-1", "host-2"])
+    for name, role, difference in (
+        ("host-1", Role.ALL, 20.0),
+        ("host-2", Role.INTAKE, -30.0),
+        ("dead", Role.ALL, 99.0),
+    ):
+        process = ProcessInfo(name, role, "host", 1, "1.0", time.time() - 60)
+        served.transact(write_heartbeat, process, time.time(), difference)
+    line = (
+        "✗ The clock of host-2 is 30 s behind the database server's: its events have a wrong time. "
+        "One more process has a wrong clock.\n"
+    )
+    assert shown(config).stdout.startswith(line)
+
+
 def test_deliveries_with_a_wrong_secret(config: Path, served: Database) -> None:
     count(served, (7200, Kind.DELIVERIES, "accepted", 9), (3600, Kind.DELIVERIES, "mismatch", 4))
     assert problems(config) == [("wrong_secret", "tts-receiver sources list")]

@@ -25,6 +25,10 @@ class Process(ResponseModel):
     started_at: datetime
     heartbeat_at: Annotated[datetime, Field(description="When it last said that it is alive.")]
     heartbeat_age_seconds: float
+    clock_difference_seconds: Annotated[
+        float | None,
+        Field(description="How far its clock is ahead of the database server's; null: not compared, as in a folder."),
+    ]
     runs: Annotated[int, Field(description="Leases of runs that it holds.")]
     jobs: Annotated[int, Field(description="Leases of jobs that it holds.")]
 
