@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from receiver.engine.routing import stated_where
@@ -142,15 +143,21 @@ def handler(
     def decorate(function: Callable[[E, Context[Any, Any]], Awaitable[Result] | Result]) -> Handler:
         handler_name = name or str(getattr(function, "__name__", ""))
         stated = f"The handler {handler_name!r}"
-        if not NAME.match(handler_name) or len(handler_name) > 63:
+        if not isinstance(handler_name, str) or not NAME.match(handler_name) or len(handler_name) > 63:
             raise PluginError(f"{stated}: a name is lower-case letters, digits and single underscores; give name=….")
         types = on if isinstance(on, tuple) else (on,)
-        if not types or not all(isinstance(cls, type) and issubclass(cls, Event) for cls in types):
-            raise PluginError(f"{stated}: on= takes event classes such as JobCompleted.")
-        if attempts < 1 or timeout <= 0 or (concurrency is not None and concurrency < 1):
-            raise PluginError(f"{stated}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+        if not types or not all(map(_is_event_class, types)):
+            raise PluginError(
+                f"{stated}: on= takes event classes such as JobCompleted, several of them in parentheses: "
+                f"on=(JobCompleted, JobFailed){_instead_of_classes(types)}."
+            )
+        _check_bounds(stated, attempts, timeout, concurrency)
         if across not in get_args(Across) or (across == "cluster" and concurrency is None):
             raise PluginError(f'{stated}: across= is "process" or "cluster", and "cluster" needs concurrency=.')
+        if isinstance(options, str | Mapping) or (is_dataclass(options) and not isinstance(options, type)):
+            raise PluginError(f"{stated}: options= takes a pydantic model or dataclass itself, the class.")
+        if where is not None and not isinstance(where, Mapping):
+            raise PluginError(f'{stated}: where= takes a dict of conditions, such as {{"type": "job.completed"}}.')
         try:
             conditions = () if where is None else stated_where(where, types)
         except ConfigError as error:
@@ -159,15 +166,54 @@ def handler(
             inspect.signature(function).bind(None, None)
         except TypeError:
             raise PluginError(f"{stated}: the function must take (event, ctx).") from None
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginError(f"{stated}: the function must not yield, since nothing would run it; return the result.")
         if lifespan is not None and not _takes_options(lifespan):
             raise PluginError(
                 f"{stated}: lifespan= takes a function of the options; it returns an async context manager."
+            )
+        if inspect.isasyncgenfunction(lifespan) or inspect.iscoroutinefunction(lifespan):
+            raise PluginError(
+                f"{stated}: lifespan= takes a function that returns an async context manager: decorate one that yields "
+                "with contextlib.asynccontextmanager."
             )
         return Handler(
             handler_name, function, types, attempts, timeout, concurrency, options, conditions, lifespan, across
         )
 
     return decorate
+
+
+def _is_event_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Event)
+
+
+def _instead_of_classes(given: tuple[Any, ...]) -> str:
+    """What to write instead of what is not a class."""
+    if any(isinstance(value, str) for value in given):
+        return '; a type as text is a condition: on=Event, where={"type": "job.completed"}'
+    return ""
+
+
+def _check_bounds(stated: str, attempts: Any, timeout: Any, concurrency: Any) -> None:
+    """Refuse bounds that are no numbers, or with which it would never run.
+
+    Raises:
+        PluginError: says which.
+    """
+    for name, value in (("attempts", attempts), ("concurrency", concurrency)):
+        if value is None and name == "concurrency":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise PluginError(f"{stated}: {name}= takes a whole number, not {_shown(value)}.")
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not math.isfinite(timeout):
+        raise PluginError(f"{stated}: timeout= takes a number of seconds, not {_shown(timeout)}.")
+    if attempts < 1 or timeout <= 0 or (concurrency is not None and concurrency < 1):
+        raise PluginError(f"{stated}: attempts and concurrency are at least 1, timeout more than 0 seconds.")
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
 def _takes_options(lifespan: Any) -> bool:

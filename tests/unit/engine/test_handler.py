@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -82,8 +83,63 @@ def test_a_lambda_needs_a_name() -> None:
 
 @pytest.mark.parametrize("on", [int, "job.completed", (), (JobCompleted, int), None, [JobCompleted]])
 def test_on_takes_event_classes_only(on: Any) -> None:
-    with pytest.raises(PluginError, match="on= takes event classes such as JobCompleted"):
+    with pytest.raises(PluginError, match="on= takes event classes such as JobCompleted") as raised:
         handler(on=on)(publish)
+    assert "on=(JobCompleted, JobFailed)" in str(raised.value)
+
+
+async def generates(event: Event, ctx: Ctx) -> AsyncIterator[str]:
+    yield "part"
+
+
+def generates_plainly(event: Event, ctx: Ctx) -> Iterator[str]:
+    yield "part"
+
+
+async def opens(options: Any) -> AsyncIterator[str]:
+    yield "pool"
+
+
+async def connects(options: Any) -> str:
+    return "pool"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"on": "job.completed"}, 'a type as text is a condition: on=Event, where={"type": "job.completed"}'),
+        ({"on": [JobCompleted, JobFailed]}, "several of them in parentheses: on=(JobCompleted, JobFailed)."),
+        ({"name": 7}, "a name is lower-case letters"),
+        ({"name": ["publish"]}, "a name is lower-case letters"),
+        ({"attempts": "3"}, "attempts= takes a whole number, not '3'"),
+        ({"attempts": 2.5}, "attempts= takes a whole number, not 2.5"),
+        ({"attempts": True}, "attempts= takes a whole number, not True"),
+        ({"attempts": None}, "attempts= takes a whole number, not None"),
+        ({"concurrency": "2"}, "concurrency= takes a whole number, not '2'"),
+        ({"concurrency": 2.0}, "concurrency= takes a whole number, not 2.0"),
+        ({"timeout": "5m"}, "timeout= takes a number of seconds, not '5m'"),
+        ({"timeout": None}, "timeout= takes a number of seconds, not None"),
+        ({"timeout": timedelta(minutes=5)}, "timeout= takes a number of seconds, not a timedelta"),
+        ({"timeout": float("nan")}, "timeout= takes a number of seconds, not nan"),
+        ({"timeout": float("inf")}, "timeout= takes a number of seconds, not inf"),
+        ({"options": {"url": "x"}}, "options= takes a pydantic model or dataclass itself, the class"),
+        ({"where": "job.completed"}, 'where= takes a dict of conditions, such as {"type": "job.completed"}'),
+        ({"where": ["job.completed"]}, "where= takes a dict of conditions"),
+        ({"across": ["cluster"], "concurrency": 1}, 'across= is "process" or "cluster"'),
+        ({"lifespan": opens}, "decorate one that yields with contextlib.asynccontextmanager"),
+        ({"lifespan": connects}, "returns an async context manager"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_with_what_to_write(arguments: dict[str, Any], what: str) -> None:
+    with pytest.raises(PluginError) as raised:
+        handler(**{"on": Event, **arguments})(publish)
+    assert what in str(raised.value)
+
+
+@pytest.mark.parametrize("function", [generates, generates_plainly])
+def test_a_function_that_yields_is_refused(function: Any) -> None:
+    with pytest.raises(PluginError, match="the function must not yield, since nothing would run it"):
+        handler(on=Event)(function)
 
 
 @pytest.mark.parametrize(
