@@ -57,8 +57,8 @@ def _of_group(text: str, max_bytes: int) -> str:
     opens = [bool(rule["opens"]) for rule in rules]
     causes = [n for n, has_parts in enumerate([*opens, False]) if not has_parts]
     others = [n for n in range(len(parts)) if n not in causes]
-    most = max(1, max_bytes // MIN_PART_BYTES)
-    kept = sorted([*causes[: max(1, most - 1)], *others][:most])
+    max_kept = max(1, max_bytes // MIN_PART_BYTES)
+    kept = sorted([*causes[: max(1, max_kept - 1)], *others][:max_kept])
     left = max_bytes - (len(kept) + 1) * len(OMITTED.encode())
     bounded = dict(zip(kept, _shared_out([parts[n] for n in kept], left), strict=True))
     lines = (bounded.get(n, OMITTED) for n in range(len(parts)))
