@@ -152,7 +152,7 @@ class _OwnedBroker(NatsBroker):
 class _RecordedTls(ssl.SSLContext):
     """A context that knows whether a handshake used it.
 
-    With a `tls://` address the library uses TLS only if the server says that it has TLS. Whoever is between the two can
+    With a `tls://` address the library uses TLS only if the server says that it has TLS. An attacker between both can
     change that, and would be sent the password.
     """
 

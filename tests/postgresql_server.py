@@ -37,7 +37,7 @@ log_min_messages = fatal
 
 
 ROLE_WITH_PASSWORD = "guarded"
-"""A role that a test may create: whoever is it needs its password. The server trusts all others."""
+"""A role that a test may create: a client needs its password. The server trusts all others."""
 _AUTHENTICATION = f"local all {ROLE_WITH_PASSWORD} scram-sha-256\n"
 
 
@@ -67,7 +67,7 @@ class PostgresqlServer:
         return name
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected."""
+        """Remove a database, whatever is connected."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def copy(self) -> str:
@@ -80,7 +80,7 @@ class PostgresqlServer:
         return self.create(template=self._template)
 
     def stop(self) -> None:
-        """Stop the server as a crash does: no client is told why."""
+        """Stop the server as a crash does: no client learns why."""
         self._pg_ctl("-m", "immediate", "-w", "stop")
 
     def restart(self) -> None:

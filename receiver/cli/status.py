@@ -25,7 +25,7 @@ UNREADABLE = 2
 def status(config: Config = None, json: Json = False) -> None:
     """Show on one screen whether all is well, and if not what to do first.
 
-    Exit 1 if a person is needed, 2 if the store cannot be read.
+    Exit 1 if an operator is needed, 2 if the store cannot be read.
     """
     from receiver.cli.error_report import lines_of
     from receiver.errors import ReceiverError

@@ -48,7 +48,7 @@ class Changes:
         self._processes.announce(change)
 
     def changed_perhaps(self) -> None:
-        """The store may have runs and jobs that nobody was told of: call all listeners, and announce it.
+        """The store may have runs and jobs that nothing announced: call all listeners, and announce it.
 
         From any thread.
         """

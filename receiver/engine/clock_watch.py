@@ -55,7 +55,7 @@ class ClockWatch:
     Args:
         bounds: how far ahead stored times may lie.
         server: is compared here. No time is corrected by a clock that differs from the server's.
-        on_step: called after a step: whoever waits for a stored time waits too long.
+        on_step: called after a step: what waits for a stored time waits too long.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What of a status needs a person, the most urgent first, and which command to run next."""
+"""What of a status needs an operator, the most urgent first, and which command to run next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNREADABLE = ("malformed_json", "not_an_object", "no_event", "no_job_id", "malf
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that needs a person.
+    """Something that needs an operator.
 
     Attributes:
         name: a slug.

@@ -35,7 +35,7 @@ log = structlog.get_logger("receiver.operations")
 LEASE_SECONDS = 60.0
 """How long after its last batch another process may continue an operation whose process hangs."""
 POLL_SECONDS = 15.0
-"""How often a process looks for an operation that nobody told it of."""
+"""How often a process looks for an operation that no notification announced."""
 RETRY_SECONDS = 5.0
 """The wait after the store failed."""
 

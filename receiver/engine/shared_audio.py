@@ -1,7 +1,7 @@
 """Whether the processes that work on one store have the same audio storage.
 
 The store names a file that one of them fetched, and any of them may need it. An object store is reached by all. No
-machine can tell whether its folder is also that of another. So each process leaves a mark in its own: whoever does not
+machine can tell whether its folder is also that of another. So each process leaves a mark in its own: one that does not
 find the marks of the others has another folder.
 """
 

@@ -16,7 +16,7 @@ MAX_ITEMS = 20
 MAX_DETAIL = 500
 
 LOCAL = "local"
-"""The actor of an API without tokens: whoever uses this machine."""
+"""The actor of an API without tokens: a user of this machine."""
 
 
 class AuditOperation(StrEnum):

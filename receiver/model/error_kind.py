@@ -1,7 +1,7 @@
 """The kind and the reason of an error: words by which failed runs are grouped, filtered and counted.
 
 The kind is one of a small set: how the attempt ended, the slug of one of the receiver's own errors, or an exception's
-class. The reason is finer, and the choice of whoever raised the error (docs/adr/0091).
+class. The reason is finer, and chosen by the code that raised the error (docs/adr/0091).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Detects secrets that the redaction of the log does not hide.
 
-A secret is redacted wherever it appears, also in a name that contains it. Whoever knows the name then reads the secret
+A secret is redacted wherever it appears, also in a name that contains it. Who knows the name then reads the secret
 in the gap, and lines about it name nothing. This is a warning, not an error, because a database on the same machine is
 often configured so, and no message says which secret it is like: the log is read by more than the configuration.
 """
@@ -16,7 +16,7 @@ from receiver.settings.tables import Settings
 MIN_CHARACTERS = 8
 _WHAT = (
     f"can be guessed: it has fewer than {MIN_CHARACTERS} characters, or is part of a name. The log redacts it wherever "
-    "it appears, so names lack it, too, and show it to whoever knows them. Replace it by a random one"
+    "it appears, so names lack it, too, and show it to everyone who knows them. Replace it by a random one"
 )
 
 

@@ -31,7 +31,7 @@ class CommitsAtRisk(StoreUnavailable):
 
 
 class DurabilityCheck(Protocol):
-    """Detects that the database was lost, or commits would not be durable. Told and asked around each transaction."""
+    """Detects that the database was lost, or commits would not be durable. Called around each transaction."""
 
     def opened(self) -> None:
         """Remember the store as it is now, before it is used."""

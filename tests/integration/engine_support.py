@@ -128,7 +128,7 @@ class ManualClock:
                 task.cancel()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock; whoever waits until then goes on."""
+        """Move the clock; what waits until then goes on."""
         self._now += seconds
         for until, passed in self._waiting:
             if until <= self._now:
@@ -219,7 +219,7 @@ def registry(*handlers: Handler, options: Any = None) -> Registry:
 
 @contextmanager
 def telling(lines: Lines, signal: Signal) -> Iterator[None]:
-    """Whoever waits looks again after every line of the log."""
+    """Waiting code looks again after every line of the log."""
     write = lines.stream.write
 
     def write_and_tell(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What a dead process held is taken up at once, by whoever starts and by whoever lives; else the leases decide."""
+"""What a dead process held is taken up at once by processes that start or live; else the leases decide."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def test_a_stream_that_is_full_is_no_success(nats: brokers.Broker) -> None
 
 
 async def test_a_tls_address_sends_no_password_to_a_server_without_tls(nats: brokers.Broker) -> None:
-    """Whoever is between the two can claim that the server has no TLS."""
+    """An attacker between the two can claim that the server has no TLS."""
     received: list[bytes] = []
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

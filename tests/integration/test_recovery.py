@@ -1,4 +1,4 @@
-"""The safety net: a webhook that is lost is made up for by polling, and whoever watches over the receiver can see it.
+"""The safety net: a webhook that is lost is made up for by polling, and an operator can see it.
 
 Real: the simulated provider, the receiver, its store, its metrics. Times are short where they are waited for, and long
 where nothing must happen.

@@ -1,4 +1,4 @@
-"""Whoever asks a source, polls, voices or fresh audio addresses, keeps the same pace and obeys the same pauses."""
+"""Every request to a source (polls, voices, fresh audio addresses) keeps the same pace and obeys the same pauses."""
 
 from __future__ import annotations
 

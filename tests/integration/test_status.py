@@ -1,4 +1,4 @@
-"""`status` and `GET /v1/status` say what needs a person, and what to do next: trouble planted in real stores."""
+"""`status` and `GET /v1/status` say what needs an operator, and what to do next: trouble planted in real stores."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ async def test_a_full_audio_disk_costs_no_attempts_and_holds_up_only_what_needs_
 
             assert len(lines.of("audio.storage_paused")) == 1
             assert "No space left on device" in lines.of("audio.storage_paused")[0]["detail"]
-            assert len(server.requests) <= 2 * CONCURRENCY, "whoever was at work when it was noticed, and trials"
+            assert len(server.requests) <= 2 * CONCURRENCY, "runs in progress when it was noticed, and trials"
             assert query(path, "SELECT * FROM attempts WHERE handler = 'keep'") == []
             assert count(path, "handler = 'keep' AND state = 'pending' AND attempt > forgiven") == 0
             [claims] = query(path, "SELECT sum(attempt) AS claims FROM runs WHERE handler = 'keep'")

@@ -108,7 +108,7 @@ def _build(files: dict[str, bytes], folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
-        if not name.endswith("-shm"):  # mapped, never synced, and made anew by whoever opens the store first
+        if not name.endswith("-shm"):  # mapped, never synced, and made anew by the process that opens the store first
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

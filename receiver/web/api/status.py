@@ -22,7 +22,7 @@ from receiver.web.api.operations import ApiResponse
 
 
 class StatusProblem(ResponseModel):
-    """Something that needs a person."""
+    """Something that needs an operator."""
 
     name: Annotated[str, Field(description="A slug for programs; docs/reference/http.md lists them.")]
     text: Annotated[str, Field(description="What is wrong, in a sentence.")]
@@ -108,9 +108,9 @@ class DiskState(ResponseModel):
 
 
 class Status(ResponseModel):
-    """The state of the receiver, and what needs a person."""
+    """The state of the receiver, and what needs an operator."""
 
-    ok: Annotated[bool, Field(description="Whether nothing needs a person.")]
+    ok: Annotated[bool, Field(description="Whether nothing needs an operator.")]
     at: datetime
     problems: Annotated[list[StatusProblem], Field(description="The most urgent first.")]
     processes: ProcessCounts
@@ -122,7 +122,7 @@ class Status(ResponseModel):
 
 
 async def get_status(context: ApiContext) -> ApiResponse:
-    """One glance for the person on call: what needs a person, the most urgent first, and the command to run next.
+    """One glance for the operator on call: what needs an operator, the most urgent first, and the command to run next.
 
     Deliveries are counted for the last 24 hours, runs and requests for the last hour, up to the last full minute.
     """

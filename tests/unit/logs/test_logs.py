@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, or for people; never with a secret or a URL's query, from whoever they come."""
+"""Log lines: one JSON object each, or for people; never with a secret or a URL's query, wherever they come from."""
 
 from __future__ import annotations
 

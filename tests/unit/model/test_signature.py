@@ -316,7 +316,7 @@ def test_an_ed25519_signature_holds_with_the_public_key_only() -> None:
 
 
 def test_a_public_key_is_never_an_hmac_secret() -> None:
-    """Else whoever knows the public key could sign."""
+    """Else everyone who knows the public key could sign."""
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     key = SCHEMES["standard-webhooks"].parse_secret("pk", "whpk_" + base64.b64encode(public).decode())

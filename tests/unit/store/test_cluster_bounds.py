@@ -1,4 +1,4 @@
-"""A handler's bound of all processes: exact whoever claims at once, and free again when a run ends anywhere."""
+"""A handler's bound of all processes: exact however many claim at once, and free again when a run ends anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suspects: one runs at a time in the whole store, whoever claims, and everybody else goes on."""
+"""Suspects: one runs at a time in the whole store, whichever process claims, and all others go on."""
 
 from __future__ import annotations
 
