@@ -80,10 +80,10 @@ def _part(text: str, max_bytes: int) -> str:
         return text
     rule = _RULE.match(text)
     head = "" if rule is None else text[: rule.end() + 1]
-    room = max_bytes - len(head.encode()) - 1
-    if room <= 0:
+    left = max_bytes - len(head.encode()) - 1
+    if left <= 0:
         return _first(text, max_bytes)
-    return head + _last_frames(text[len(head) :], room, _GROUP_MARGIN).rstrip("\n") + "\n"
+    return head + _last_frames(text[len(head) :], left, _GROUP_MARGIN).rstrip("\n") + "\n"
 
 
 def _without_repeated(lines: Iterator[str]) -> Iterator[str]:
