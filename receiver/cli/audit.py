@@ -8,10 +8,10 @@ import typer
 
 from receiver.cli.options import TIME_FORMS, Config, Json, parse_time
 from receiver.cli.output import print_table
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 
 if TYPE_CHECKING:
-    from receiver.engine.audio_audit import AuditCounts, Finding
+    from receiver.web.api.audio_audit import AudioAudit
 
 UNREADABLE = 2
 """The exit status if the store or the storage cannot be read."""
@@ -39,49 +39,59 @@ def audit(
 
     at = parse_time(since, "--since") or 0.0
     try:
-        counts, found = _read(config, at)
+        found = _read(config, at)
     except ReceiverError as error:
         echo_error(*lines_of(error))
         raise typer.Exit(UNREADABLE) from None
     if json:
-        from dataclasses import asdict
-
-        print_json(asdict(counts) | {"findings": [asdict(finding) for finding in found]})
+        print_model(found)
     else:
-        _print(counts, found)
-    if found:
+        _print(found)
+    if found.items:
         raise typer.Exit(1)
 
 
-def _read(config: Config, since: float) -> tuple[AuditCounts, list[Finding]]:
+def _read(config: Config, since: float) -> AudioAudit:
+    """All pages as one."""
     import asyncio
 
     from receiver.assembly.resources import open_audio
     from receiver.cli.session import open_session
-    from receiver.engine.audio_audit import AudioAudit
+    from receiver.engine.audio_audit import AuditCounts, Finding, audit_page
+    from receiver.model.redact import Redactor
+    from receiver.web.api.audio_audit import audio_audit_of
+    from receiver.web.api.fields import MAX_ITEMS
 
     with open_session(config) as (settings, database):
-        comparison = AudioAudit(database, open_audio(settings), since)
+        storage = open_audio(settings)
 
-        async def read() -> list[Finding]:
-            return [finding async for finding in comparison.run()]
+        async def read() -> tuple[AuditCounts, list[Finding]]:
+            counts, findings, before = AuditCounts(), list[Finding](), None
+            while True:
+                page = await audit_page(database, storage, since, before, MAX_ITEMS)
+                counts += page.counts
+                findings += page.findings
+                if page.last is None:
+                    return counts, findings
+                before = page.last.rpartition("_")[2]
 
-        return comparison.counts, asyncio.run(read())
+        return audio_audit_of(*asyncio.run(read()), None, Redactor(settings.secrets()))
 
 
-def _print(counts: AuditCounts, found: list[Finding]) -> None:
-    if found:
+def _print(found: AudioAudit) -> None:
+    if found.items:
         print_table(
-            f"Findings: {len(found):,}",
+            f"Findings: {len(found.items):,}",
             ["what", "source", "event or job", "provider's job", "detail"],
-            [(finding.kind, finding.source, finding.id, finding.job_id, finding.detail) for finding in found],
+            [(finding.kind, finding.source, finding.id, finding.job_id, finding.detail) for finding in found.items],
         )
-        for kind in dict.fromkeys(finding.kind for finding in found):
+        for kind in dict.fromkeys(finding.kind for finding in found.items):
             echo(f"{kind}: {_COMMANDS[kind]}")
     else:
         echo("✓ Nothing is missing.")
-    echo(f"Examined: {counts.events:,} completed jobs and {counts.files:,} files.")
-    if counts.open:
-        echo(f"Without a file so far, with runs that have not ended: {counts.open:,}.")
-    if counts.without:
-        echo(f"Without a file, and no run has failed: {counts.without:,}. No handler asked for it, or there is none.")
+    of = found.examined
+    echo(f"Examined: {of.events:,} completed jobs and {of.files:,} files.")
+    if of.open:
+        echo(f"Without a file so far, with runs that have not ended: {of.open:,}.")
+    if of.without_audio:
+        echo(f"Without a file, and no run has failed: {of.without_audio:,}. No handler asked for it, or there is none.")

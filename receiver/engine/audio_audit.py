@@ -1,26 +1,27 @@
-"""Compares what is stored about completed jobs with the audio storage: `audit`."""
+"""Compares what is stored about completed jobs with the audio storage: `audit` and `GET /v1/audio/audit`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from receiver.errors import NotFound
+from sqlalchemy import Connection
+
+from receiver.errors import NotFound, StorageFailed
 from receiver.model.event import COMPLETED
 from receiver.outbound.storage_types import Storage
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
-from receiver.store.job_pages import JobFilter, list_jobs
+from receiver.store.job_pages import SUMMARY, JobFilter, list_jobs
 from receiver.store.states import JobState
 from receiver.store.views import list_events
 
-PAGE = 200
-"""Events whose files are examined at a time."""
 CONCURRENCY = 16
 """Files whose sizes are requested from the storage at a time."""
 
@@ -56,7 +57,7 @@ class Finding:
     detail: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AuditCounts:
     """What was examined.
 
@@ -64,104 +65,124 @@ class AuditCounts:
         events: completed jobs.
         files: their files.
         open: completed jobs without a file whose runs have not ended.
-        without: completed jobs without a file whose runs have ended without a failure: nothing asked for audio, or
+        without_audio: completed jobs without a file whose runs have ended without a failure: nothing asked for it, or
             there is none.
     """
 
     events: int = 0
     files: int = 0
     open: int = 0
-    without: int = 0
+    without_audio: int = 0
+
+    def __add__(self, other: AuditCounts) -> AuditCounts:
+        return AuditCounts(
+            self.events + other.events, self.files + other.files, self.open + other.open,
+            self.without_audio + other.without_audio,
+        )  # fmt: skip
 
 
-@dataclass(slots=True)
-class AudioAudit:
-    """One comparison.
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A part of the comparison.
 
-    Args:
-        since: of what is received or created at this time or later, unix seconds.
+    Attributes:
+        findings: those of the newest events and jobs first.
+        last: the id of the last that was examined, if there are older ones; otherwise None.
     """
 
-    database: Database
-    storage: Storage
-    since: float
-    counts: AuditCounts = field(default_factory=AuditCounts)
+    counts: AuditCounts
+    findings: Sequence[Finding]
+    last: str | None
 
-    async def run(self) -> AsyncIterator[Finding]:
-        """Every finding, those of the newest events first; unknown jobs last.
 
-        Raises:
-            ListingTimeout: a page took too long.
-            StorageFailed: the storage cannot be read.
-            StoreUnavailable: the store cannot be read.
-        """
-        older_than: str | None = None
-        while True:
-            filters = Filter(type=COMPLETED, after=self.since, older_than=older_than)
-            page = await self.database.read_list(list_events, filters, PAGE)
-            rows = await self.database.read_list(artifacts.of_events, [event["id"] for event in page])
-            for finding in await self._examine(page, rows):
-                yield finding
-            if len(page) < PAGE:
-                break
-            older_than = page[-1]["id"]
-        before: str | None = None
-        while True:
-            unknown = JobFilter(states=[JobState.UNKNOWN], created_after=self.since, before=before)
-            jobs = await self.database.read_list(list_jobs, unknown, PAGE)
-            for job in jobs:
-                detail = job["error"] or "It is unknown whether the provider accepted it."
-                yield Finding(FindingKind.UNKNOWN_JOB, job["source"], job["id"], job["job_id"], detail)
-            if len(jobs) < PAGE:
-                return
-            before = jobs[-1]["id"]
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Completed events and unknown jobs, the newest first; the files of the events; whether there are older ones."""
 
-    async def _examine(self, page: list[dict[str, Any]], rows: list[ArtifactRow]) -> list[Finding]:
-        files: dict[str, list[ArtifactRow]] = {}
-        for row in rows:
-            files.setdefault(row.event_id, []).append(row)
-        limit = asyncio.Semaphore(CONCURRENCY)
+    rows: Sequence[dict[str, Any]]
+    files: Sequence[ArtifactRow]
+    more: bool
 
-        async def problem_of(row: ArtifactRow) -> tuple[FindingKind, str] | None:
-            async with limit:
-                return await self._examine_file(row)
 
-        problems = dict(zip(rows, await asyncio.gather(*map(problem_of, rows)), strict=True))
-        found = []
-        for event in page:
-            own = [problems[row] for row in files.get(event["id"], [])]
-            if not own:
-                own = [self._without_file(event)]
-            found += [
-                Finding(problem[0], event["source"], event["id"], event["job_id"], problem[1])
-                for problem in own
-                if problem is not None
-            ]
-        self.counts.events += len(page)
-        self.counts.files += len(rows)
-        return found
+async def audit_page(database: Database, storage: Storage, since: float, before: str | None, limit: int) -> AuditPage:
+    """Compare completed jobs with their files, and find unknown jobs: the newest first, up to `limit` together.
 
-    async def _examine_file(self, row: ArtifactRow) -> tuple[FindingKind, str] | None:
-        try:
-            size = await self.storage.size(row.address)
-        except NotFound as error:  # stored before `audio.url` was changed
-            return FindingKind.MISSING, str(error)
-        if size is None:
-            return FindingKind.MISSING, f"{row.address} does not exist."
-        if size != row.bytes:
-            return (
-                FindingKind.OTHER_SIZE,
-                f"{row.address} has {size:,} bytes, and had {row.bytes:,} when stored.",
-            )
-        return None
+    Args:
+        since: of what was received or created at this time or later, unix seconds.
+        before: the page begins before this id, which is without its prefix.
 
-    def _without_file(self, event: dict[str, Any]) -> tuple[FindingKind, str] | None:
-        if event["state"] == "dead":
-            return FindingKind.NO_AUDIO, "No file is stored, and a run has failed for good."
-        if event["state"] == "quarantined":
-            return FindingKind.NO_AUDIO, "No file is stored, because the event is in quarantine."
-        if event["state"] == "open":
-            self.counts.open += 1
-        else:
-            self.counts.without += 1
-        return None
+    Raises:
+        ListingTimeout: reading the store took too long.
+        StorageFailed: the storage cannot be read.
+        StoreUnavailable: the store cannot be read.
+    """
+    found = await database.read_list(_read, since, before, limit)
+    of_files: dict[str, list[tuple[FindingKind, str] | None]] = defaultdict(list)
+    for file, problem in zip(found.files, await _examine_files(storage, found.files), strict=True):
+        of_files[file.event_id].append(problem)
+    findings = [
+        Finding(problem[0], row["source"], row["id"], row["job_id"], problem[1])
+        for row in found.rows
+        for problem in of_files.get(row["id"]) or [_without_file(row)]
+        if problem is not None
+    ]
+    without = [row["state"] for row in found.rows if row["id"] not in of_files]
+    events = sum(row["state"] != JobState.UNKNOWN for row in found.rows)
+    counts = AuditCounts(events, len(found.files), without.count("open"), without.count("done"))
+    return AuditPage(counts, findings, found.rows[-1]["id"] if found.more else None)
+
+
+def _read(connection: Connection, since: float, before: str | None, limit: int) -> _Candidates:
+    """Ids of events and of jobs begin with the same form of time, so that one position is that of both."""
+    filters = Filter(type=COMPLETED, after=since, older_than=None if before is None else f"evt_{before}")
+    events = list_events(connection, filters, limit + 1)
+    unknown = JobFilter(
+        states=[JobState.UNKNOWN], created_after=since, before=None if before is None else f"job_{before}"
+    )
+    jobs = list_jobs(connection, unknown, limit + 1, SUMMARY)
+    rows = sorted(events + jobs, key=lambda row: str(row["id"]).rpartition("_")[2], reverse=True)
+    page = rows[:limit]
+    ids = [row["id"] for row in page if row["state"] != JobState.UNKNOWN]
+    return _Candidates(page, artifacts.of_events(connection, ids), len(rows) > limit)
+
+
+async def _examine_files(storage: Storage, rows: Sequence[ArtifactRow]) -> list[tuple[FindingKind, str] | None]:
+    """What is wrong with each; None if nothing is."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def examine(row: ArtifactRow) -> tuple[FindingKind, str] | None:
+        async with limit:
+            return await _examine_file(storage, row)
+
+    failed: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:  # the first failure ends the others
+            tasks = [group.create_task(examine(row)) for row in rows]
+    except* StorageFailed as errors:
+        failed = errors.exceptions[0]
+    if failed is not None:
+        raise failed
+    return [task.result() for task in tasks]
+
+
+async def _examine_file(storage: Storage, row: ArtifactRow) -> tuple[FindingKind, str] | None:
+    try:
+        size = await storage.size(row.address)
+    except NotFound as error:  # stored before `audio.url` was changed
+        return FindingKind.MISSING, str(error)
+    if size is None:
+        return FindingKind.MISSING, f"{row.address} does not exist."
+    if size != row.bytes:
+        return FindingKind.OTHER_SIZE, f"{row.address} has {size:,} bytes, and had {row.bytes:,} when stored."
+    return None
+
+
+def _without_file(row: dict[str, Any]) -> tuple[FindingKind, str] | None:
+    """What is wrong with an unknown job, or with an event without a file; None if nothing is."""
+    if row["state"] == JobState.UNKNOWN:
+        return FindingKind.UNKNOWN_JOB, row["error"] or "It is unknown whether the provider accepted it."
+    if row["state"] == "dead":
+        return FindingKind.NO_AUDIO, "No file is stored, and a run has failed for good."
+    if row["state"] == "quarantined":
+        return FindingKind.NO_AUDIO, "No file is stored, because the event is in quarantine."
+    return None

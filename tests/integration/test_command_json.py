@@ -39,8 +39,13 @@ PATHS = {
     "processes list": (None, "ProcessList"),
     "handlers list": (None, "HandlerList"),
     "sources list": (None, "SourceList"),
+    "audit": ("/v1/audio/audit", "AudioAudit"),
+    "audit --since 2027-01-15": ("/v1/audio/audit?since=2027-01-15T00:00:00Z", "AudioAudit"),
+    "status": (None, "Status"),
 }
 """A command, the same in the API, and the schema of both."""
+FINDS = ("audit", "status")
+"""Commands that exit with 1 if they find anything."""
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def settings(tmp_path: Path) -> Settings:
 def shown(settings: Settings, words: str) -> str:
     command = [sys.executable, "-m", "receiver", *words.split(), "--config", str(settings.base / "receiver.toml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in ((0, 1) if words.startswith(FINDS) else (0,)), done.stderr
     return done.stdout
 
 

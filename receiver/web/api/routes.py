@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receiver.model.audit import AuditOperation
 from receiver.web.api.audio import get_audio
+from receiver.web.api.audio_audit import AudioAudit, audit_audio
 from receiver.web.api.bulk import (
     cancel_runs,
     get_operation,
@@ -217,6 +218,15 @@ ROUTES = (
         "Stop an operation",
         "operations",
         {200: ResponseSpec("The operation.", BulkOperation)},
+    ),
+    Operation(
+        "GET",
+        "/v1/audio/audit",
+        audit_audio,
+        "Compare completed jobs with the stored audio",
+        "audio",
+        {200: ResponseSpec("What is missing among so many jobs.", AudioAudit)},
+        {502: "The storage cannot be read."},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(
