@@ -20,6 +20,7 @@ from receiver.store.operations import OPERATIONS
 from receiver.store.prune import EVENTS, JOBS
 from receiver.store.quarantine import QUARANTINE
 from receiver.store.rollups import RETENTION_SECONDS, ROLLUPS
+from receiver.store.sessions import SESSIONS
 
 log = structlog.get_logger("receiver.maintenance")
 
@@ -106,6 +107,7 @@ class Maintenance:
             if deleted := await pruner.prune(AUDIT_ENTRIES, recorded):
                 log.info("changes.pruned", changes=deleted)
             await pruner.prune(OPERATIONS, recorded)
+            await pruner.prune(SESSIONS, now)
             for length, rows in ROLLUPS.items():
                 await pruner.prune(rows, now - RETENTION_SECONDS[length])
         except (StoreUnavailable, ListingTimeout) as error:

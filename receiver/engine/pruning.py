@@ -16,6 +16,7 @@ from receiver.store.operations import OPERATIONS
 from receiver.store.prune import EVENTS, JOBS, Prunable
 from receiver.store.quarantine import QUARANTINE
 from receiver.store.rollups import ROLLUPS
+from receiver.store.sessions import SESSIONS
 
 PAGE = 1000
 """Rows that are read at a time."""
@@ -36,7 +37,7 @@ class Pruner:
 
     def __init__(self, writer: BatchWriter, progress: Callable[[Mapping[str, int]], None]) -> None:
         self.deleted = {
-            rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES, OPERATIONS, *ROLLUPS.values())
+            rows.kind: 0 for rows in (EVENTS, JOBS, QUARANTINE, AUDIT_ENTRIES, OPERATIONS, SESSIONS, *ROLLUPS.values())
         }
         self._writer = writer
         self._progress = progress

@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -404,6 +404,29 @@ operations = Table(
 )
 # Those that are to be done, the oldest first.
 Index("ix_operations_unfinished", operations.c.id, **where(operations.c.state == "unfinished"))
+
+# Who is logged in to the console (docs/adr/0105). Nothing in it lets anybody in: the cookie's value is not stored.
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    # The SHA-256 of the cookie's value, in hex.
+    Column("id", _TEXT, primary_key=True),
+    # A user, or a token's id: the actor of the audit log.
+    Column("actor", _TEXT, nullable=False),
+    # "user" or "token".
+    Column("kind", _TEXT, nullable=False),
+    # A MAC of the password's hash, or of the token, by the cookie's value: the session ends when either changes.
+    Column("credential", _TEXT, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # When the actor last opened a page, accurate to a minute.
+    Column("seen_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    # The address from which it was begun.
+    Column("client", _TEXT),
+)
+Index("ix_console_sessions_actor", console_sessions.c.actor, console_sessions.c.created_at, console_sessions.c.id)
+# Those that may be deleted.
+Index("ix_console_sessions_expires", console_sessions.c.expires_at, console_sessions.c.id)
 
 # One row: which code may use this schema besides that which knows it, so that releases can run side by side.
 schema_compatibility = Table(

@@ -13,7 +13,19 @@ from sqlalchemy import text
 from receiver.clock import SystemClock
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.slots import Slots
-from receiver.store import audit, copying, feed, inbox, jobs, metadata_index, operations, rollups, runs, throttle_state
+from receiver.store import (
+    audit,
+    copying,
+    feed,
+    inbox,
+    jobs,
+    metadata_index,
+    operations,
+    rollups,
+    runs,
+    sessions,
+    throttle_state,
+)  # fmt: skip
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
 from receiver.store.copying import TABLES, Copy, CopyFailed, CopyRefused, CopyStopped
@@ -24,6 +36,7 @@ from receiver.store.jobs import NewJob
 from receiver.store.migrate import CopyUnfinished, migrate, require_current
 from receiver.store.rollups import Kind, Series
 from receiver.store.runs import RunResult
+from receiver.store.sessions import SessionRow
 from receiver.store.states import RunState
 from tests.claiming import claim_due
 from tests.postgresql_server import PostgresqlServer
@@ -83,6 +96,10 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     counts = {Series(Kind.DELIVERIES, "aitts", "accepted"): 1 << 40}
     database.transact(rollups.add, [(NOW, counts)])
     database.transact(operations.accept, "chg_1", AuditOperation.REPLAY, 1, {"actor": "Hä"}, {}, NOW)
+    session = SessionRow(
+        id="ab", actor="app", kind="token", credential="mac", created_at=NOW, seen_at=NOW, expires_at=NOW + 0.1
+    )
+    database.transact(sessions.create, session)
     database.close()  # a session that it keeps would be one of a receiver
     return [item.event_id for item in order]
 

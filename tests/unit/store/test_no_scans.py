@@ -47,6 +47,7 @@ from receiver.store import (
     run_errors,
     runs,
     search_plans,
+    sessions,
     short_ids,
     throttle_state,
     turns,
@@ -67,6 +68,7 @@ from receiver.store.job_pages import JobFilter
 from receiver.store.jobs import NewJob
 from receiver.store.leases import Lease
 from receiver.store.runs import RunResult
+from receiver.store.sessions import SessionRow
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.store.turns import Turn
 from tests.clocks import SetClock
@@ -107,6 +109,9 @@ ENTRY = AuditEntry(
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
 COUNTED = {rollups.Series(rollups.Kind.DELIVERIES, "aitts", "accepted"): 1}
 END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
+SESSION = SessionRow(
+    id=f"{1:064x}", actor="anna", kind="user", credential="mac", created_at=NOW, seen_at=NOW, expires_at=NOW + 60
+)
 PROCESS = processes.ProcessInfo("me", Role.ALL, "host", 1, "1.0", NOW)
 WAITS = TimeBounds(30.0, 60.0, {"aitts": 600.0}, {"aitts": RequestTimes(60.0, 2.0)})
 
@@ -271,6 +276,15 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         operations.newest: [(None, 10), ("chg_2", 10)],
         operations.release: [("me",)],
         operations.stop: [("chg_1", NOW)],
+        sessions.create: [(replace(SESSION, id=f"{2:064x}"),)],
+        sessions.delete_old: [(NOW + 99, [SESSION.id])],
+        sessions.find: [(SESSION.id,)],
+        sessions.find_by_prefix: [("00",)],
+        sessions.find_old: [(NOW + 99, None, 10), (NOW + 99, (NOW, SESSION.id), 10)],
+        sessions.list_sessions: [(NOW, 10)],
+        sessions.remove: [([SESSION.id],)],
+        sessions.remove_of: [("anna",)],
+        sessions.touch: [(SESSION.id, NOW)],
         prune.delete_events: [(NOW + 1, [EVENT, f"evt_{2:032x}"])],
         prune.delete_jobs: [(NOW + 1, ["job_1"])],
         prune.find_events: [(NOW + 1, None, 10), (NOW + 1, EVENT, 10)],
@@ -382,6 +396,7 @@ def filled(database: Database, delivery: MakeDelivery, accept: Callable[..., lis
         audit.add(connection, ENTRY, 1, NOW)
         rollups.add(connection, [(NOW - 120, COUNTED)])
         operations.accept(connection, "chg_1", AuditOperation.REPLAY_RUNS, 1, {}, {}, NOW)
+        sessions.create(connection, SESSION)
 
     database.transact(fill)
     return database
