@@ -27,6 +27,7 @@ from receiver.web.api.feed import Feed
 from receiver.web.api.problems import on_fault, on_http_error, on_store_error
 from receiver.web.body import BodyLimits
 from receiver.web.client_address import ClientAddress
+from receiver.web.console.application import with_console
 from receiver.web.health import health_routes, metrics_route
 from receiver.web.intake import Intake, IntakeContext, IntakeSource
 from receiver.web.public import DeliveryWriter, PublicApp, plain_error
@@ -96,7 +97,7 @@ def private_app(
     voices: VoiceService,
     operations: OperationService,
 ) -> ASGIApp:
-    """Build the authenticated API, `/metrics` and health; `wake` is called after runs were made due."""
+    """Build the authenticated API, the console, `/metrics` and health; `wake` is called after runs were made due."""
     settings = parts.settings
     gauges = StoreGauges(parts.database, parts.metrics, list(jobs.sources), parts.clock)
     app = Starlette(
@@ -125,7 +126,8 @@ def private_app(
         voices=voices.voices,
     )
     app.router.default = LazyApi(context)
-    return Authenticator(app, settings.api.tokens, ClientAddress(settings.server.trusted_proxies))
+    guarded = Authenticator(app, settings.api.tokens, ClientAddress(settings.server.trusted_proxies))
+    return with_console(guarded, context)
 
 
 def _bodies(settings: Settings) -> BodyLimits:

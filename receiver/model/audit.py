@@ -41,6 +41,7 @@ class Via(StrEnum):
 
     API = "api"
     CLI = "cli"
+    CONSOLE = "console"
 
 
 class AuditState(StrEnum):

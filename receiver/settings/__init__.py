@@ -16,6 +16,7 @@ from receiver.settings.source import WEBHOOK_SECONDS, Poll, SigningSecret, Sourc
 from receiver.settings.tables import (
     TABLES,
     Audio,
+    Console,
     Dispatch,
     HandlerSettings,
     Logs,
@@ -28,7 +29,7 @@ from receiver.settings.tables import (
 from receiver.settings.tls import HandlerTls
 
 __all__ = [
-    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Dispatch", "GenericTable", "HandlerSettings",
-    "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret", "Source", "Store", "load",
-    "load_partial", "suggestion",
+    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Console", "Dispatch", "GenericTable", "HandlerSettings",
+    "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret", "Source", "Store",
+    "load", "load_partial", "suggestion",
 ]  # fmt: skip

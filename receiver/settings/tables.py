@@ -125,6 +125,12 @@ class Search(Table):
     metadata: Annotated[tuple[MetadataKey, ...], Field(max_length=MAX_INDEXED_KEYS), AfterValidator(_each_once)] = ()
 
 
+class Console(Table):
+    """The operator's console, at `/console` on the private listener."""
+
+    enabled: bool = True
+
+
 class HandlerSettings(BaseModel):
     """One handler: limits that override the plugin's own, and the plugin's options.
 
@@ -168,6 +174,7 @@ class Settings(BaseSettings):
     logs: Logs = Logs()
     search: Search = Search()
     api: Api = Api()
+    console: Console = Console()
     handlers: dict[Name, HandlerSettings] = {}
     sources: dict[Name, Source] = {}
 

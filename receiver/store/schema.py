@@ -338,7 +338,7 @@ audit_entries = Table(
     Column("at", Double, nullable=False),
     # A token's id, "local", or a user of a host.
     Column("actor", _TEXT, nullable=False),
-    # "api" or "cli".
+    # "api", "cli" or "console".
     Column("via", _TEXT, nullable=False),
     # No constraint has these words: a later release knows more.
     Column("operation", _TEXT, nullable=False),

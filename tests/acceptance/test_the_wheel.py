@@ -73,6 +73,13 @@ def strict(python: Path, folder: Path, cache: Path) -> str:
     return done.stdout + done.stderr
 
 
+def test_the_wheel_has_the_files_of_the_console(wheel: Path) -> None:
+    folder = ROOT / "receiver" / "web" / "console"
+    wanted = {str(path.relative_to(ROOT)) for path in folder.rglob("*.*") if path.suffix != ".pyc" and path.is_file()}
+    assert {".html", ".css", ".js", ".svg"} <= {Path(name).suffix for name in wanted}
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_says_that_it_is_typed(wheel: Path) -> None:
     assert {"receiver/py.typed", "handlers/py.typed"} <= set(zipfile.ZipFile(wheel).namelist())
 

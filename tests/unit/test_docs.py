@@ -42,6 +42,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[search]": settings.Search,
     "[api]": settings.Api,
     "[[api.tokens]]": settings.ApiToken,
+    "[console]": settings.Console,
     "[sources.NAME.generic]": settings.GenericTable,
     "[handlers.NAME]": settings.HandlerSettings,
     "[handlers.NAME.tls]": settings.HandlerTls,

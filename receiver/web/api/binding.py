@@ -71,27 +71,72 @@ class _Resource:
         await answer(scope, receive, send)
 
 
+class BoundOperation:
+    """An operation as a function of one request: the request is validated, and its result returned.
+
+    Args:
+        via: the way by which its requests come, for the audit log.
+    """
+
+    def __init__(self, operation: Operation, context: ApiContext, via: Via = Via.API) -> None:
+        self.operation = operation
+        self._context = context
+        self._via = via
+        self._inputs = operation.inputs
+
+    async def __call__(self, scope: Scope, receive: Receive) -> ApiResponse | ASGIApp:
+        """Answer one request; its scope has `token` and `role`, as the `Authenticator` sets them.
+
+        Raises:
+            ProblemError: the request is refused.
+            BodyRefused: its body was not read.
+            ClientDisconnected: the client disconnected first.
+            ListingTimeout: the read took too long.
+            StoreUnavailable: the store is unavailable.
+        """
+        operation, context = self.operation, self._context
+        if not context.running():
+            raise unavailable("The receiver is starting or stopping.", reason="stopping")
+        if operation.changes:
+            _require_operator(operation, scope)
+        given: dict[str, Any] = {"context": context, "scope": scope}
+        if operation.changes:
+            given["audit"] = self._auditor(scope)
+        for name, model in self._inputs.items():
+            given[name] = await _READERS[name](model, scope, receive, context)
+        wanted = operation.run.__annotations__
+        work = operation.run(**{name: value for name, value in given.items() if name in wanted})
+        result = await (work if operation.changes else cancel_on_disconnect(receive, work))
+        if isinstance(result, ApiResponse):
+            self._require_declared(result)
+            if operation.changes:
+                log.info("api.changed", operation=operation.name, status=result.status, token=scope.get("token"))
+        return result
+
+    def _auditor(self, scope: Scope) -> Auditor:
+        """Of the holder of the request's token."""
+        context = self._context
+        actor = scope.get("token") or LOCAL
+        return Auditor(self.operation.audit_operation, actor, self._via, context.redact, context.clock, context.rng)
+
+    def _require_declared(self, reply: ApiResponse) -> None:
+        model = self.operation.responses[reply.status].model
+        if type(reply.body) is not model:
+            name = self.operation.name
+            raise TypeError(
+                f"{name} returned {type(reply.body).__name__}, which it does not declare for {reply.status}."
+            )
+
+
 def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive], Any]:
     """The operation as a function of one request that returns the response, and never raises."""
-    inputs = operation.inputs
-    tokens = bool(context.settings.api.tokens)
-    problems = operation.problems(tokens=tokens)
+    bound = BoundOperation(operation, context)
+    problems = operation.problems(tokens=bool(context.settings.api.tokens))
 
     async def answer(scope: Scope, receive: Receive) -> ASGIApp:
         try:
-            if not context.running():
-                raise unavailable("The receiver is starting or stopping.", reason="stopping")
-            if operation.changes:
-                _require_operator(operation, scope)
-            given: dict[str, Any] = {"context": context, "scope": scope}
-            if operation.changes:
-                given["audit"] = _auditor(operation, scope, context)
-            for name, model in inputs.items():
-                given[name] = await _READERS[name](model, scope, receive, context)
-            wanted = operation.run.__annotations__
-            work = operation.run(**{name: value for name, value in given.items() if name in wanted})
-            result = await (work if operation.changes else cancel_on_disconnect(receive, work))
-            return _to_response(operation, result, scope) if isinstance(result, ApiResponse) else result
+            result = await bound(scope, receive)
+            return _to_response(result) if isinstance(result, ApiResponse) else result
         except ProblemError as refusal:
             if refusal.status in problems:
                 return refusal.response(context.redact)
@@ -110,24 +155,11 @@ def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope
             log.exception("api.broken", operation=operation.name)
         return problem(500, "Internal error; see the receiver's log.", reason="error")
 
-    def _to_response(operation: Operation, reply: ApiResponse, scope: Scope) -> Response:
-        model = operation.responses[reply.status].model
-        if type(reply.body) is not model:
-            raise TypeError(
-                f"{operation.name} returned {type(reply.body).__name__}, which it does not declare for {reply.status}."
-            )
-        if operation.changes:
-            log.info("api.changed", operation=operation.name, status=reply.status, token=scope.get("token"))
-        headers = {**NO_STORE, **reply.headers}
-        return Response(reply.text, reply.status, headers, media_type="application/json")
-
     return answer
 
 
-def _auditor(operation: Operation, scope: Scope, context: ApiContext) -> Auditor:
-    """Of the holder of the request's token."""
-    actor = scope.get("token") or LOCAL
-    return Auditor(operation.audit_operation, actor, Via.API, context.redact, context.clock, context.rng)
+def _to_response(reply: ApiResponse) -> Response:
+    return Response(reply.text, reply.status, {**NO_STORE, **reply.headers}, media_type="application/json")
 
 
 def _require_operator(operation: Operation, scope: Scope) -> None:

@@ -1,0 +1,39 @@
+"""The routes of the console."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from receiver.web.api.context import ApiContext
+from receiver.web.console.access import Access
+from receiver.web.console.assets import Assets
+from receiver.web.console.operations import Operations
+from receiver.web.console.overview import overview
+from receiver.web.console.pages import Console, PageRoute, base_of, on_http_error
+from receiver.web.console.paths import PATH
+from receiver.web.console.rendering import Renderer
+
+
+def console(context: ApiContext) -> Starlette:
+    """The console as an application; its paths begin with `/console`."""
+    pages = {"/": overview}
+    parts = Console(context, Access(context), Assets(), Renderer(), Operations(context), frozenset(pages))
+
+    async def with_slash(request: Request) -> RedirectResponse:
+        return RedirectResponse(base_of(request))
+
+    app = Starlette(
+        routes=[
+            *(Route(PATH + path.rstrip("/"), PageRoute(parts, GET=handler)) for path, handler in pages.items()),
+            Route(f"{PATH}/", with_slash),
+            parts.assets.route(PATH),
+            *parts.access.routes,
+        ],
+        exception_handlers={HTTPException: on_http_error(parts)},
+    )
+    app.router.redirect_slashes = False
+    return app

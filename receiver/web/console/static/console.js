@@ -1,0 +1,184 @@
+// The console's script: local times, keyboard, theme, live updates. Pages work without it.
+
+const base = document.body.dataset.base;
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// times, in the reader's zone
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
+
+function ago(seconds) {
+  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+    if (Math.abs(seconds) >= 2 * length) return relative.format(-Math.round(seconds / length), unit);
+  }
+  return relative.format(-Math.round(seconds), "second");
+}
+
+function localize(root) {
+  const now = new Date();
+  for (const element of $$("time[datetime]", root)) {
+    const at = new Date(element.dateTime);
+    const text = element.dataset.form === "ago" ? ago((now - at) / 1000)
+      : at.toDateString() === now.toDateString() ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`;
+    if (element.textContent !== text) element.textContent = text;
+    if (!element.title) element.title = `${full.format(at)}\n${element.dateTime}`;
+  }
+}
+
+// light and dark: a cookie, so that the server makes the next page in the right colours
+
+function switchTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  document.cookie = `theme=${root.dataset.theme}; path=${base}; max-age=31536000; samesite=strict`;
+}
+
+// live: regions are replaced by those of the same page, read again
+
+const live = { paused: false, lost: false, scrolled: 0, held: false, timer: 0, reading: false, last: 0 };
+const regions = () => $$("[data-live]");
+const kept = new Map();
+
+function busy() {
+  const selection = document.getSelection();
+  const inside = document.activeElement?.closest("[data-live]");
+  return live.paused || live.held || document.hidden || Date.now() - live.scrolled < 1500
+    || (selection && !selection.isCollapsed) || (inside && document.activeElement.matches("input, select, textarea"))
+    || $("dialog[open]") !== null;
+}
+
+function showLive() {
+  const button = $("#live");
+  button.dataset.state = live.paused ? "paused" : live.lost ? "lost" : "live";
+  $(".label", button).textContent = live.paused ? "paused" : live.lost ? "no connection" : "live";
+}
+
+async function refresh() {
+  if (live.reading) return;
+  if (busy()) return plan(1000);
+  live.reading = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const text = await answer.text();
+    if (!busy()) {
+      const found = new DOMParser().parseFromString(text, "text/html");
+      for (const region of regions()) update(region, $(`[data-live="${region.dataset.live}"]`, found));
+    }
+    live.lost = false;
+  } catch {
+    live.lost = true;
+  } finally {
+    live.reading = false;
+    live.last = Date.now();
+    showLive();
+    plan(live.lost ? 10000 : 5000);
+  }
+}
+
+function update(region, found) {
+  if (!found || kept.get(region.dataset.live) === found.innerHTML) return;
+  const known = new Set($$("[data-row]", region).map((row) => row.dataset.row));
+  const open = new Set($$("details[open][id]", region).map((details) => details.id));
+  const selected = $("[data-row][aria-selected]", region)?.dataset.row;
+  const focused = document.activeElement?.closest("[data-row]")?.dataset.row;
+  kept.set(region.dataset.live, found.innerHTML);
+  region.replaceChildren(...document.importNode(found, true).childNodes);
+  localize(region);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const row of $$("[data-row]", region)) {
+    if (known.size && !known.has(row.dataset.row)) row.classList.add("fresh");
+    if (row.dataset.row === selected) row.setAttribute("aria-selected", "true");
+    if (row.dataset.row === focused) $("a", row)?.focus({ preventScroll: true });
+  }
+}
+
+function plan(milliseconds) {
+  clearTimeout(live.timer);
+  live.timer = setTimeout(refresh, milliseconds);
+}
+
+function startLive() {
+  if (!regions().length) return;
+  for (const region of regions()) kept.set(region.dataset.live, region.innerHTML);
+  $("#live").hidden = false;
+  showLive();
+  addEventListener("scroll", () => { live.scrolled = Date.now(); }, { passive: true, capture: true });
+  addEventListener("pointerdown", () => { live.held = true; });
+  for (const type of ["pointerup", "pointercancel", "blur"]) addEventListener(type, () => { live.held = false; });
+  document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(live.timer) : plan(0));
+  plan(5000);
+  if (document.body.dataset.stream === undefined) return;
+  const stream = new EventSource(`${base}/stream`);
+  const soon = () => plan(Math.max(0, live.last + 1000 - Date.now()));
+  stream.onmessage = soon;
+  for (const type of ["job.completed", "job.failed", "test"]) stream.addEventListener(type, soon);
+  addEventListener("pagehide", () => stream.close());
+}
+
+function pause() {
+  live.paused = !live.paused;
+  showLive();
+  if (!live.paused) plan(0);
+}
+
+// keyboard
+
+let going = 0;
+
+function rows() {
+  return $$("[data-row]").filter((row) => row.offsetParent !== null);
+}
+
+function move(step) {
+  const all = rows();
+  if (!all.length) return;
+  const at = all.findIndex((row) => row.hasAttribute("aria-selected"));
+  const next = all[Math.min(all.length - 1, Math.max(0, at < 0 ? (step > 0 ? 0 : all.length - 1) : at + step))];
+  for (const row of all) row.removeAttribute("aria-selected");
+  next.setAttribute("aria-selected", "true");
+  $("a", next)?.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
+}
+
+function help() {
+  const dialog = $("#help");
+  if (dialog.open) dialog.close(); else dialog.showModal();
+}
+
+function pressed(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches?.("input, select, textarea, [contenteditable]");
+  if (event.key === "Escape" && typing) return event.target.blur();
+  if (typing) return;
+  if (event.key === "?") return event.preventDefault(), help();
+  if ($("dialog[open]")) return;
+  if (Date.now() - going < 1500) {
+    going = 0;
+    const link = $(`[data-go="${CSS.escape(event.key)}"]`);
+    if (link) return event.preventDefault(), link.click();
+  }
+  const keys = {
+    "/": () => $("#search")?.focus(), j: () => move(1), k: () => move(-1), g: () => { going = Date.now(); },
+    n: () => $("[rel=next]")?.click(), p: () => $("[rel=first]")?.click(), t: switchTheme,
+    l: () => { if (!$("#live").hidden) pause(); },
+    Enter: () => { if (event.target === document.body) $("[data-row][aria-selected] a")?.click(); else return false; },
+    " ": () => { const audio = $("audio"); if (!audio || event.target !== document.body) return false; if (audio.paused) audio.play(); else audio.pause(); },
+  };
+  if (Object.hasOwn(keys, event.key) && keys[event.key]() !== false) event.preventDefault();
+}
+
+localize(document);
+setInterval(() => localize(document), 10000);
+for (const [id, action] of [["theme", switchTheme], ["keys", help], ["live", pause]]) {
+  const button = $(`#${id}`);
+  button.addEventListener("click", action);
+  if (id !== "live") button.hidden = false;
+}
+document.addEventListener("keydown", pressed);
+startLive();
