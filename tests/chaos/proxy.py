@@ -30,6 +30,7 @@ class Proxy:
         self._links: list[_Link] = []
         self._texts: tuple[bytes, ...] = ()
         self._request = b""
+        self._dropping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._thread.start()
@@ -67,9 +68,16 @@ class Proxy:
         """Pass nothing on, and keep the connections, until `resume`."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def drop(self) -> None:
+        """Lose what arrives, and the ends of connections, as a network that drops packets does, until `resume`. Then a
+        connection of which something was lost breaks: the server has found by its keep-alives that it is dead."""
+        self._dropping = True
+        self.stall()
+
     def resume(self) -> None:
         """Pass on again."""
         self._loop.call_soon_threadsafe(self._flowing.set)
+        self._dropping = False
 
     def close(self) -> None:
         """Break all connections and stop listening."""
@@ -110,7 +118,10 @@ class Proxy:
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, sees: Callable[[bytes, Proxy], None]
     ) -> None:
         while data := await source.read(CHUNK):
+            lost = self._dropping
             await self._flowing.wait()
+            if lost:
+                raise ConnectionResetError
             sees(data, self)
             target.write(data)
             await target.drain()
