@@ -126,7 +126,8 @@ def private_app(
         voices=voices.voices,
     )
     app.router.default = LazyApi(context)
-    guarded = Authenticator(app, settings.api.tokens, ClientAddress(settings.server.trusted_proxies))
+    client = ClientAddress(settings.server.trusted_proxies)
+    guarded = Authenticator(app, settings.api.tokens, client, required=settings.has_credentials)
     return with_console(guarded, context)
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "processes": ("processes:app", "Processes: which receivers use the store."),
     "handlers": ("handlers:handlers", "The active handlers."),
     "sources": ("sources:app", "The configured sources."),
+    "users": ("users:app", "Users: who may log in to the console."),
     "webhook": ("webhook:app", "A provider's webhook: register it, rotate its secret, test it."),
     "db": ("store:db", "The store."),
 }

@@ -27,9 +27,10 @@ from receiver.settings.tables import (
     Store,
 )
 from receiver.settings.tls import HandlerTls
+from receiver.settings.users import ConsoleUser
 
 __all__ = [
-    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Console", "Dispatch", "GenericTable", "HandlerSettings",
-    "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret", "Source", "Store",
-    "load", "load_partial", "suggestion",
+    "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Console", "ConsoleUser", "Dispatch", "GenericTable",
+    "HandlerSettings", "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret",
+    "Source", "Store", "load", "load_partial", "suggestion",
 ]  # fmt: skip

@@ -14,7 +14,9 @@ from typing import Any
 from receiver.errors import ConfigProblem
 from receiver.settings.loading import config_file, read_toml
 
-_SECRETS = frozenset({"api_key", "signing_secrets", "tokens", "password", "secret", "secrets", "token"})
+_SECRETS = frozenset(
+    {"api_key", "signing_secrets", "tokens", "password", "password_hash", "secret", "secrets", "token"}
+)
 """The receiver's own keys, and the usual names of handlers' options."""
 
 

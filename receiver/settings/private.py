@@ -1,4 +1,4 @@
-"""Checks that the private listener is private: on a loopback address, or with tokens.
+"""Checks that the private listener is private: on a loopback address, or with tokens or users.
 
 Separate from the listeners, because `check` uses it without them.
 """
@@ -11,7 +11,10 @@ import socket
 from receiver.errors import ConfigError, ConfigProblem
 from receiver.settings import Settings
 
-_EXPOSED = "{} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens"
+_EXPOSED = (
+    "{} is not a loopback address such as 127.0.0.1; to listen there, it needs a token in [api] tokens, or a user in "
+    "[console.users]"
+)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -27,13 +30,13 @@ def is_loopback(host: str | None) -> bool:
 
 
 def require_private(settings: Settings) -> None:
-    """Check that the private listener is on a loopback address, or requires tokens.
+    """Check that the private listener is on a loopback address, or requires a token or a login.
 
     Raises:
         ConfigError: it would be open to everyone who can reach it.
     """
     host = settings.server.private_host
-    if not (settings.api.tokens or is_loopback(host)):
+    if not (settings.has_credentials or is_loopback(host)):
         raise ConfigError([ConfigProblem("server.private_host", _EXPOSED.format(host))])
 
 
@@ -44,5 +47,5 @@ def require_private_socket(settings: Settings, private: socket.socket) -> None:
         ConfigError: it would be open to everyone who can reach it.
     """
     host = private.getsockname()[0]
-    if not (settings.api.tokens or is_loopback(host)):
+    if not (settings.has_credentials or is_loopback(host)):
         raise ConfigError([ConfigProblem("LISTEN_FDS", f"the private socket: {_EXPOSED.format(host)}")])

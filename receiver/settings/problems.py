@@ -15,6 +15,7 @@ from receiver.settings.generic import GenericTable
 from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
 from receiver.settings.tls import HandlerTls
+from receiver.settings.users import ConsoleUser
 
 
 def without_keys(given: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
@@ -120,5 +121,6 @@ _INNER: dict[str, type[Table]] = {
     "generic": GenericTable,
     "tokens": ApiToken,
     "tls": HandlerTls,
+    "users": ConsoleUser,
 }
 """The tables within a table, by their key."""

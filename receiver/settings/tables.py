@@ -6,7 +6,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from receiver.errors import ConfigProblem, NotFound
@@ -18,6 +27,7 @@ from receiver.settings.proxies import RootPath, TrustedProxy, check_root_path
 from receiver.settings.source import Source
 from receiver.settings.storage_keys import address_secrets, storage_secrets
 from receiver.settings.tls import HandlerTls
+from receiver.settings.users import ConsoleUser, check_user_names
 
 ENV_PREFIX = "TTS_RECEIVER_"
 
@@ -129,6 +139,7 @@ class Console(Table):
     """The operator's console, at `/console` on the private listener."""
 
     enabled: bool = True
+    users: dict[Name, ConsoleUser] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class HandlerSettings(BaseModel):
@@ -208,6 +219,18 @@ class Settings(BaseSettings):
         check_root_path(self.server.root_path, {name: path for path, name in taken.items()})
         return self
 
+    @field_validator("console")
+    @classmethod
+    def _check_actors(cls, console: Console, known: ValidationInfo) -> Console:
+        if "api" in known.data:
+            check_user_names(console.users, {token.id for token in known.data["api"].tokens})
+        return console
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the private listener requires a token or a login."""
+        return bool(self.api.tokens or self.console.users)
+
     def remember(self, origins: Origins) -> None:
         """Keep where the values come from, for the problems that are found when the handlers are loaded."""
         self._origins = origins
@@ -243,6 +266,8 @@ class Settings(BaseSettings):
                 yield f"sources.{name}.signing_secrets", entry.secret.get_secret_value()
         for token in self.api.tokens:
             yield "api.tokens", token.token.get_secret_value()
+        for name, user in self.console.users.items():
+            yield f"console.users.{name}.password_hash", user.password_hash.get_secret_value()
         yield from storage_secrets()
         for password in address_secrets(self.store.url):
             yield "store.url", password

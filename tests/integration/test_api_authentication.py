@@ -106,6 +106,17 @@ async def test_with_tokens_any_host_may_be_named(guarded: Settings) -> None:
         assert (await client.get("/v1/events", origin="http://app.internal", **BEARER)).status_code == 200
 
 
+async def test_with_a_user_of_the_console_the_api_needs_a_token_even_if_there_is_none(tmp_path: Path) -> None:
+    hash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
+    settings = configured(tmp_path, handlers={}, console={"users": {"anna": {"password_hash": hash}}})
+    async with api(settings) as client:
+        for path in ("/v1/events", "/metrics", "/"):
+            assert problem(await client.get(path)) == (401, "no_token"), path
+        assert problem(await client.get("/v1/events", **BEARER)) == (401, "bad_token")
+        assert (await client.get("/docs")).status_code == 200
+        assert "securitySchemes" in (await client.json("/openapi.json"))["components"]
+
+
 VIEWER = {"Authorization": "Bearer token-of-a-viewer-0123456789"}
 QUERIES = {"stream": "?seconds=0"}
 """Of operations that otherwise do not end."""

@@ -43,6 +43,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[api]": settings.Api,
     "[[api.tokens]]": settings.ApiToken,
     "[console]": settings.Console,
+    "[console.users.NAME]": settings.ConsoleUser,
     "[sources.NAME.generic]": settings.GenericTable,
     "[handlers.NAME]": settings.HandlerSettings,
     "[handlers.NAME.tls]": settings.HandlerTls,

@@ -40,7 +40,7 @@ def api(context: ApiContext) -> Starlette:
     from receiver.web.api.routes import ROUTES
 
     settings = context.settings
-    described = document(ROUTES, tokens=bool(settings.api.tokens), root_path=settings.server.root_path)
+    described = document(ROUTES, tokens=settings.has_credentials, root_path=settings.server.root_path)
     text = json.dumps(described, ensure_ascii=False)
     shown = page(described)
     safe = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}

@@ -1,4 +1,4 @@
-"""Who may use the private listener: holders of a token; without configured tokens, programs on this machine.
+"""Who may use the private API: holders of a token; without configured tokens and users, programs on this machine.
 
 A program on this machine can be a browser that sends what a page from anywhere asks for. So without tokens the listener
 refuses requests that name another host (DNS rebinding: a name that was made to point to loopback), and requests that a
@@ -40,21 +40,41 @@ FORWARDED = frozenset(
 REALM = 'Bearer realm="tts-receiver"'
 
 
+class KnownTokens:
+    """The configured tokens, searched in constant time."""
+
+    def __init__(self, tokens: Sequence[ApiToken]) -> None:
+        self._tokens = [(_digest(token.token.get_secret_value().encode()), token) for token in tokens]
+
+    def find(self, token: bytes) -> ApiToken | None:
+        """The token with this text."""
+        digest = _digest(token)
+        found = None
+        for known, of in self._tokens:  # all of them, so that the time does not depend on which one matches
+            if bytes_eq(digest, known):
+                found = of
+        return found
+
+
 class Authenticator:
     """Passes on authenticated requests, and refuses the others before their body is read.
 
     The scope of a request that is passed on has `token`, the id of its token or None, and `role`, a `TokenRole`.
 
     Args:
-        tokens: those that are accepted; without any, the listener is on loopback only.
+        tokens: those that are accepted.
         client: the sender's address, for the log.
+        required: whether a token is needed; otherwise the listener is on loopback only.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Sequence[ApiToken], client: Callable[[Scope], str | None]) -> None:
+    def __init__(
+        self, app: ASGIApp, tokens: Sequence[ApiToken], client: Callable[[Scope], str | None], *, required: bool
+    ) -> None:
         self._app = app
         self._client = client
-        self._tokens = [(_digest(token.token.get_secret_value().encode()), token) for token in tokens]
-        self._open = OPEN | DESCRIPTION if tokens else OPEN
+        self._tokens = KnownTokens(tokens)
+        self._required = required
+        self._open = OPEN | DESCRIPTION if required else OPEN
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,12 +94,12 @@ class Authenticator:
         await self._app(scope, receive, send)
 
     def _authenticate(self, scope: Scope) -> tuple[str | None, TokenRole]:
-        """The id of the token and its role. Without configured tokens, who uses this machine may do everything.
+        """The id of the token and its role. If none is required, who uses this machine may do everything.
 
         Raises:
             ProblemError: 401 or 403.
         """
-        if self._tokens:
+        if self._required:
             token = self._find_token(scope)
             return token.id, token.role
         require_direct(scope)
@@ -96,11 +116,7 @@ class Authenticator:
                 headers={"WWW-Authenticate": REALM},
             )
         scheme, _, token = given[0].partition(b" ")
-        digest = _digest(token.strip())
-        found = None
-        for known, of in self._tokens:  # all of them, so that the time does not depend on which one matches
-            if bytes_eq(digest, known):
-                found = of
+        found = self._tokens.find(token.strip())
         if found is None or scheme.lower() != b"bearer" or len(given) > 1:
             raise ProblemError(
                 401,

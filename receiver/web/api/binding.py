@@ -131,7 +131,7 @@ class BoundOperation:
 def bind_operation(operation: Operation, context: ApiContext) -> Callable[[Scope, Receive], Any]:
     """The operation as a function of one request that returns the response, and never raises."""
     bound = BoundOperation(operation, context)
-    problems = operation.problems(tokens=bool(context.settings.api.tokens))
+    problems = operation.problems(tokens=context.settings.has_credentials)
 
     async def answer(scope: Scope, receive: Receive) -> ASGIApp:
         try:

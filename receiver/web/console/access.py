@@ -60,7 +60,7 @@ class Access:
     """
 
     def __init__(self, context: ApiContext) -> None:
-        self._tokens = bool(context.settings.api.tokens)
+        self._required = context.settings.has_credentials
         self._key = secrets.token_bytes(32)
         self.routes: Sequence[BaseRoute] = ()
 
@@ -70,7 +70,7 @@ class Access:
         Raises:
             ProblemError: 401 or 403; the page shows its text.
         """
-        if self._tokens:
+        if self._required:
             raise ProblemError(
                 401, "The console has no login yet. Use the API at /docs with one of [api] tokens.", reason="no_session"
             )
