@@ -1,8 +1,9 @@
 """Replaying all runs that match, in the background, beside deliveries: is it accepted at once, and does intake wait?
 
-`python -m benchmarks.bulk`. The store has dead runs before the start, which succeed when they are replayed. Prints how
-soon `POST /v1/runs/replay` is answered, how long the replay takes until every run has succeeded, and the intake's
-response times beside it and without it. Exit 1 if it is accepted later than after a second, or not all succeed.
+`python -m benchmarks.bulk`, for a store in SQLite and one in PostgreSQL. The store has dead runs before the start, and
+they succeed when they are replayed. Prints how soon `POST /v1/runs/replay` is answered, how long the replay takes until
+every run has succeeded, and the intake's response times beside it and without it, at the same rate: medians of rounds
+of ten seconds, and the worst p99. Exit 1 if it is accepted later than after a second, or not all succeed.
 """
 
 from __future__ import annotations
@@ -10,55 +11,30 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import signal
+import statistics
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.history_fill import CONFIG, History, fill
+from benchmarks.postgresql import database, durable_server
 from benchmarks.processes import Server, load, receiver
 
 RUNS = 100_000
 RATE = 100
+ROUND_SECONDS = 10
+IDLE_ROUNDS = 3
+"""Before the replay, and as many after it."""
 ACCEPTED_SECONDS = 1.0
 TIMEOUT_SECONDS = 3600
-
-WRAPPER = """
-import os, sys, time
-from pathlib import Path
-sys.path.insert(0, os.getcwd())
-from sqlalchemy import text
-from receiver.assembly.resources import open_database
-from receiver.cli import main
-from receiver.model.delivery import Delivery
-from receiver.settings import load
-from receiver.store.inbox import accept
-from receiver.store.migrate import migrate
-
-config = Path(sys.argv[-1])
-database = open_database(load(config))
-migrate(database)
-
-now = time.time() - 3600  # by its id an event is young, and not pruned
-
-def delivery(number):
-    job = f"dead_{number}"
-    return Delivery(
-        event_id=f"evt_{int(now * 1000):012x}{number:020x}", source="aitts", type="job.completed", key=job,
-        job_id=job, origin="webhook", payload="{}", body=b"x" * 600, headers="[]", key_id=None, skew=None,
-        received_at=now, handlers=("noop",), quarantined=False,
-    )
-
-count = int((config.parent / "runs.txt").read_text())
-for start in range(0, count, 1000):
-    database.transact(accept, [delivery(number) for number in range(start, min(start + 1000, count))])
-dead = "UPDATE runs SET state = 'dead', attempt = 1, finished_at = 1.7e9, error = 'e', error_kind = 'E', reason = 'r'"
-database.transact(lambda connection: connection.execute(text(dead)))
-database.close()
-main()
-"""
 
 PLUGIN = """
 from receiver import Context, Event, handler
@@ -83,44 +59,71 @@ def request(server: Server, method: str, path: str, body: Any = None) -> Any:
     return found
 
 
-def main() -> bool:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    args, _ = parser.parse_known_args()
-    files = {"wrapper.py": WRAPPER, "runs.txt": str(args.runs), "plugins/noop.py": PLUGIN}
+def measure(url: str, runs: int) -> tuple[list[str], bool]:
+    """The cells of the table's row for this store, and whether the goals are reached."""
+    fill(url, History(runs, days=1 / 24, handler="noop", reason="r"))
     beside: list[dict[str, Any]] = []
-    with receiver('[plugins]\ndirectory = "plugins"\n', files, "wrapper.py") as server:
-        load(server, 5 * RATE, 8, RATE)
-        idle = load(server, 10 * RATE, 8, RATE)
+    with receiver(
+        f'{CONFIG}[store]\nurl = "{url}"\n[plugins]\ndirectory = "plugins"\n', {"plugins/noop.py": PLUGIN}
+    ) as server:
+        last = server.query("SELECT max(id) FROM events")[0][0]
+        _round(server)  # warm
+        idle = [_round(server) for _ in range(IDLE_ROUNDS)]
         over = threading.Event()
 
         def deliver() -> None:
             while not over.is_set():
-                beside.append(load(server, 10 * RATE, 8, RATE))
+                beside.append(_round(server))
 
         delivering = threading.Thread(target=deliver)
         delivering.start()
         begun = time.monotonic()
         operation = request(server, "POST", "/v1/runs/replay", {"state": "dead", "reason": "r"})
         accepted = time.monotonic() - begun
-        left = "SELECT count(*) FROM runs JOIN events ON id = event_id WHERE state != 'succeeded' AND key LIKE 'dead%'"
+        left = f"SELECT count(*) FROM runs WHERE state != 'succeeded' AND event_id <= '{last}'"
         while (waiting := int(server.query(left)[0][0])) and time.monotonic() < begun + TIMEOUT_SECONDS:
             time.sleep(0.5)
         seconds = time.monotonic() - begun
         over.set()
         delivering.join()
+        idle += [_round(server) for _ in range(IDLE_ROUNDS)]
         operation = request(server, "GET", f"/v1/operations/{operation['id']}")
+    print(json.dumps(operation), flush=True)
+    cells = [f"{accepted:.2f} s", f"{seconds:.1f} s", f"{runs / seconds:,.0f}", *_times(beside), *_times(idle)]
+    return cells, accepted < ACCEPTED_SECONDS and not waiting
+
+
+def _round(server: Server) -> dict[str, Any]:
+    return load(server, RATE * ROUND_SECONDS, 8, RATE)
+
+
+def _times(rounds: Sequence[dict[str, Any]]) -> list[str]:
+    p50, p99 = ([float(found[name]) for found in rounds] for name in ("p50_ms", "p99_ms"))
+    return [f"{statistics.median(p50):.1f}", f"{statistics.median(p99):.1f} ({max(p99):.1f})"]
+
+
+def main() -> bool:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bulk", description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--only", choices=("SQLite", "PostgreSQL"), help="one kind of store")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     table = Table(title=f"{args.runs:,} dead runs replayed by one request, {RATE} deliveries a second beside it")
-    for column in ("accepted", "all succeeded", "runs/s", "intake p50", "p99", "idle p50", "p99"):
-        table.add_column(column, justify="right")
-    names = ("p50_ms", "p99_ms")
-    during = [f"{max(float(found.get(name, 0)) for found in beside):.1f} ms" for name in names]
-    before = [f"{float(idle.get(name, 0)):.1f} ms" for name in names]
-    rate = f"{args.runs / seconds:,.0f}"
-    table.add_row(f"{accepted:.2f} s", f"{seconds:.1f} s", rate, *during, *before)
+    for column in ("", "accepted", "all succeeded", "runs/s", "p50, ms", "p99, ms", "idle p50", "idle p99"):
+        table.add_column(column, justify="right" if column else "left")
+    reached = True
+    if args.only != "PostgreSQL":
+        with tempfile.TemporaryDirectory(prefix="tts-receiver-bulk-") as name:
+            cells, good = measure(f"sqlite:///{Path(name) / 'receiver.db'}", args.runs)
+            table.add_row("SQLite", *cells)
+            reached = reached and good
+    if args.only != "SQLite":
+        with durable_server() as server, database(server) as url:
+            cells, good = measure(url, args.runs)
+            table.add_row("PostgreSQL", *cells)
+            reached = reached and good
     Console(width=120).print(table)
-    print(json.dumps(operation))
-    return accepted < ACCEPTED_SECONDS and not waiting
+    return reached
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from benchmarks.grown_load import during_prune, measure_latencies
 from benchmarks.grown_requests import request
 from benchmarks.grown_store import SOURCES
 from benchmarks.growth import PLUGIN
-from benchmarks.history_fill import DAYS, fill
+from benchmarks.history_fill import CONFIG, DAYS, History, fill
 from benchmarks.postgresql import database, durable_server
-from benchmarks.processes import ROOT, SECRET, receiver
+from benchmarks.processes import ROOT, receiver
 from tests.postgresql_server import PostgresqlServer
 
 PRUNED = 100_000
@@ -47,20 +47,18 @@ def stores(server: PostgresqlServer) -> Iterator[dict[str, str]]:
 def measure(url: str, count: int, seconds: float) -> dict[str, str]:
     """The figure for each line of the table."""
     began = time.perf_counter()
-    step = fill(url, count)
+    history = History(count)
+    fill(url, history)
     figures = {"filled, s": f"{time.perf_counter() - began:.0f}"}
-    sources = "".join(
-        f'[sources.{name}]\nprovider = "aitts"\nsigning_secrets = ["{SECRET}"]\n' for name in SOURCES
-    )  # fmt: skip
     store = f'[store]\nurl = "{url}"\nretention_days = 3650\n[audio]\nurl = "file:///tmp"\n'
-    config = f'{store}[plugins]\ndirectory = "plugins"\n{sources}'
+    config = f'{store}[plugins]\ndirectory = "plugins"\n{CONFIG}'
     with receiver(config, files={"plugins/note_start.py": PLUGIN}) as server:
         measure_latencies(server, 1.0)  # warm
         for path in PATHS:
             request(server, path, 5)
             figures[f"{path}, ms"] = request(server, path, REQUESTS)
         alone = measure_latencies(server, seconds)
-        days = (DAYS * 86_400.0 - min(PRUNED, count // 2) * step) / 86_400.0
+        days = (DAYS * 86_400.0 - min(PRUNED, count // 2) * history.step) / 86_400.0
         pruning, how = during_prune(ROOT, server, days, PRUNE_SECONDS)
         figures["pruned"] = how
         for line, one in (("alone", alone), ("while pruning", pruning)):

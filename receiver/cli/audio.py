@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from receiver.cli.options import Config
-from receiver.cli.text_output import echo
+from receiver.cli.options import Config, Job, Metadata, event_filter
+from receiver.cli.text_output import echo, echo_error
 from receiver.durable_files import OverwritePolicy
 from receiver.errors import AudioError, NotFound, ReceiverError
 
@@ -36,36 +36,43 @@ def _group() -> None:
 
 @app.command()
 def get(
-    event: Annotated[str, typer.Argument(help="The event's id, or a unique prefix.")],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - is standard output.")
     ],
+    event: Annotated[str | None, typer.Argument(help="The event's id, or a unique prefix.")] = None,
     config: Config = None,
+    job: Job = None,
+    metadata: Metadata = None,
     n: Annotated[
         int | None, typer.Option("-n", min=0, help="Only this file of the event, from 0. Default: all of them.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Save an event's audio, from the folder or the object storage, once its size and digest are verified.
+    """Save an event's audio, verified: of the named event, or of the newest that matches the filters.
 
     Further files of the same event are saved beside the first: FILE~1.mp3, FILE~2.mp3, …
     """
     import asyncio
 
     from receiver.assembly.resources import open_audio
-    from receiver.cli.ids import find_event_id
+    from receiver.cli.ids import select_event
     from receiver.cli.session import open_session
     from receiver.speech.errors import SpeechError
     from receiver.speech.files import numbered_path, require_writable
     from receiver.store import artifacts
 
+    filter = event_filter(None, None, None, job, None, None, metadata=metadata)
     with open_session(config) as (settings, database):
-        id_ = find_event_id(database, event)
+        id_ = select_event(settings, database, event, filter)
         rows = [row for row in database.query_list(artifacts.of_events, [id_]) if n in (None, row.n)]
         storage = open_audio(settings)
     if not rows:
         wanted = "audio" if n is None else f"file {n}"
-        raise NotFound(f"{id_} has no {wanted}, or no handler has fetched it yet.")
+        raise NotFound(
+            f"{id_} has no {wanted}, or no handler has fetched it yet. `tts-receiver events show {id_}` has its runs."
+        )
+    if event is None:
+        echo_error(f"Event: {id_}")
     if output == STANDARD_OUTPUT:
         if sys.stdout.isatty():
             raise AudioNotSaved("Standard output is a terminal. Redirect it, or name a file.")
@@ -98,7 +105,7 @@ async def _save_all(
             path=None, **{name: getattr(row, name) for name in facts}, _stream=partial(storage.stream, row.address)
         )
         await save_artifact(artifact, path, policy)
-        echo(f"{path}: {row.format}, {row.bytes:,} bytes, SHA-256 {row.sha256}")
+        echo(f"{path}: {row.format}, {row.bytes:,} bytes", f"  SHA-256 {row.sha256}")
 
 
 async def _write(storage: Storage, row: ArtifactRow, out: BinaryIO) -> None:

@@ -104,16 +104,13 @@ def show(
 ) -> None:
     """Show everything about one event: the named one, or the newest that matches the filters."""
     from receiver.cli.event_details import print_event, signature_note
-    from receiver.cli.ids import find_event_id, find_newest_event_id, resolve_ids
-    from receiver.cli.session import check_names, open_session
+    from receiver.cli.ids import select_event
+    from receiver.cli.session import open_session
     from receiver.store import views
 
     filter = event_filter(None, None, None, job, None, None, metadata=metadata)
-    _check_selection([event] if event is not None else None, filter, "show")
     with open_session(config) as (settings, database):
-        check_names(settings, database, None, None, filter.metadata)
-        filter = resolve_ids(database, filter)
-        id_ = find_newest_event_id(database, filter) if event is None else find_event_id(database, event)
+        id_ = select_event(settings, database, event, filter)
         found = database.query(views.get_event, id_)
         if found is None:  # pruned since it was looked up
             raise NotFound(f"There is no event {id_}.")
@@ -303,7 +300,5 @@ def _check_selection(named: list[str] | None, filter: Filter, verb: str) -> None
 
     if named and filter != Filter():
         raise typer.BadParameter("Name events or filter them, not both.")
-    if not named and filter == Filter() and verb == "show":
-        raise typer.BadParameter("Name an event, or filter them, as in --job JOB.")
     if not named and filter == Filter():
         raise typer.BadParameter(f"Name events, or filter them; `events {verb} --since 365d` selects all of them.")

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import typer
 
+from receiver.cli.session import check_names
 from receiver.cli.text_output import echo_error
 from receiver.errors import NotFound
 from receiver.model.redact import ELLIPSIS
+from receiver.settings import Settings
 from receiver.store import jobs, short_ids, views
 from receiver.store.database import Database
 from receiver.store.event_pages import Filter
@@ -57,6 +59,23 @@ def find_newest_event_id(database: Database, filter: Filter) -> str:
         echo_error("This is the newest event of several; `tts-receiver events list` has the others.")
     id_: str = found[0]["id"]
     return id_
+
+
+def select_event(settings: Settings, database: Database, text: str | None, filter: Filter) -> str:
+    """The id of the event that a command is for: the named one, or the newest that matches.
+
+    Raises:
+        typer.BadParameter: it is neither named nor filtered, or both.
+        NotFound: there is none.
+    """
+    if text is not None and filter != Filter():
+        raise typer.BadParameter("Name events or filter them, not both.")
+    if text is not None:
+        return find_event_id(database, text)
+    if filter == Filter():
+        raise typer.BadParameter("Name an event, or filter them, as in --job JOB.")
+    check_names(settings, database, None, None, filter.metadata)
+    return find_newest_event_id(database, resolve_ids(database, filter))
 
 
 def find_position(database: Database, text: str | None, prefix: str = "evt_") -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ async def get(settings: Settings, *words: str) -> Result:
     config.write_text(
         f'[sources.aitts]\nprovider = "aitts"\nsigning_secrets = ["a-long-secret-0123"]\n[handlers.log]\n'
         f'[store]\nurl = "sqlite:///receiver.db"\n[audio]\nurl = "{settings.audio.url}"\n'
+        f"[search]\nmetadata = {json.dumps(settings.search.metadata)}\n"
     )
     return await asyncio.to_thread(CliRunner().invoke, build(), ["audio", "get", *words, "--config", str(config)])
 
@@ -43,7 +45,7 @@ async def test_the_files_of_an_event_are_saved(url: str, tmp_path: Path, monkeyp
         assert done.exit_code == 0, done.output
         assert target.read_bytes() == FIRST
         assert (tmp_path / "out~1.wav").read_bytes() == SECOND
-        assert done.stdout.splitlines()[0] == f"{target}: wav, {len(FIRST):,} bytes, SHA-256 {digest}"
+        assert done.stdout.splitlines()[:2] == [f"{target}: wav, {len(FIRST):,} bytes", f"  SHA-256 {digest}"]
         one = await get(settings, id_, "-n", "1", "-o", "-")
         assert one.stdout_bytes == SECOND
         several = await get(settings, id_, "-o", "-")
@@ -51,6 +53,25 @@ async def test_the_files_of_an_event_are_saved(url: str, tmp_path: Path, monkeyp
         assert "The event has 2 files; choose one with -n, from 0 to 1." in str(several.exception)
         for words in ((id_, "-n", "7"), (other,)):
             assert "or no handler has fetched it yet" in str((await get(settings, *words, "-o", "x")).exception)
+
+
+async def test_the_newest_event_that_matches_is_found_by_its_job_or_metadata(tmp_path: Path) -> None:
+    store, search = {"url": "sqlite:///receiver.db"}, {"metadata": ["customer"]}
+    settings = configured(tmp_path, store=store, search=search)
+    async with api(settings) as client:
+        older, newer, other = await client.add(1, 2, 3, indexed=(("customer", "acme"),))
+        for id_ in (older, newer):
+            await client.give_audio(id_, id_.encode())
+    target = tmp_path / "out.wav"
+    for words, id_ in ((["--job", "job-1"], older), (["--metadata", "customer=acme", "--job", "job-2"], newer)):
+        done = await get(settings, *words, "-o", str(target), "--force")
+        assert done.exit_code == 0, done.output
+        assert done.stderr.splitlines() == [f"Event: {id_}"]
+        assert target.read_bytes() == id_.encode()
+    newest = await get(settings, "--metadata", "customer=acme", "-o", "x")
+    assert f"{other} has no audio" in str(newest.exception), "not that of another job"
+    for words in ([], [older, "--job", "job-1"]):
+        assert (await get(settings, *words, "-o", "x")).exit_code == 2
 
 
 async def test_an_existing_file_is_replaced_by_force_only(tmp_path: Path) -> None:
