@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.disks import Disk
+from receiver.engine.handler_stats import HandlerStats, read_handler_stats
 from receiver.engine.server_clock import max_difference
 from receiver.model.role import Role
 from receiver.settings import Settings
 from receiver.store import gauges, processes, rollups, throttle_state
 from receiver.store.event_pages import Filter
 from receiver.store.replicas import FRESH_SECONDS
-from receiver.store.rollups import DURATION_BOUNDS, HOUR, MINUTE, UNFINISHED, Kind, Series, Total
+from receiver.store.rollups import HOUR, MINUTE, Kind, Series, Total
 from receiver.store.run_errors import ErrorGroups, error_groups
 from receiver.store.states import JobState, RunState
 
@@ -77,6 +78,7 @@ class SourceStatus:
         quarantined: events in quarantine now.
         silent_seconds: since anything was received, while it has open jobs; 0 without.
         max_silent_seconds: how long it may be silent.
+        received_at: when anything was last received, a delivery or a response about a job, unix seconds; None: never.
     """
 
     name: str
@@ -89,6 +91,7 @@ class SourceStatus:
     failing: Sequence[Failing]
     silent_seconds: float
     max_silent_seconds: float
+    received_at: float | None
     open_jobs: int
     unknown_jobs: int
 
@@ -100,18 +103,18 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class HandlerStatus:
-    """The attempts of one handler in the last hour.
+    """One handler.
 
     Attributes:
-        p50_seconds: half of them took at most as long: the upper bound of a bucket. Infinite beyond the last one; None
-            without attempts. `p95_seconds` the same of 95 %.
+        pending, running, dead: its runs in these states now.
+        attempts: those of the last hour.
     """
 
     name: str
-    succeeded: int
-    failed: int
-    p50_seconds: float | None
-    p95_seconds: float | None
+    pending: int
+    running: int
+    dead: int
+    attempts: HandlerStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,7 @@ def read_status(
         oldest_due_seconds=None if due_at is None else max(0.0, now - due_at),
         dead=error_groups(connection, Filter(state=RunState.DEAD), MAX_GROUPS),
         sources=_sources(connection, settings, found, now),
-        handlers=_handlers(rollups.totals(connection, MINUTE, [Kind.RUNS, Kind.RUN_SECONDS], now - RATE_SECONDS, now)),
+        handlers=_handlers(connection, found.runs.by_handler, now),
         disks=disks,
     )
 
@@ -222,6 +225,7 @@ def _sources(
     connection: Connection, settings: Settings, found: gauges.GaugeValues, now: float
 ) -> list[SourceStatus]:  # fmt: skip
     pauses = throttle_state.pauses(connection, now)
+    received = gauges.received_at(connection)
     day = rollups.totals(connection, MINUTE, [Kind.DELIVERIES], now - DAY_SECONDS, now)
     week = rollups.totals(connection, HOUR, [Kind.DELIVERIES], now - WEEK_SECONDS, now)
     requests = rollups.totals(connection, MINUTE, _SUCCESSES, now - RATE_SECONDS, now)
@@ -246,6 +250,7 @@ def _sources(
                 failing=[failing for kind in _SUCCESSES for failing in _failing(kind, name, requests)],
                 silent_seconds=found.silent.get(name, 0.0),
                 max_silent_seconds=max(SILENT_SECONDS, 1.5 * schedule.first_seconds, 1.5 * schedule.max_seconds),
+                received_at=received.get(name),
                 open_jobs=sum(found.jobs.get((name, state), 0) for state in (JobState.SUBMITTING, JobState.WATCHING)),
                 unknown_jobs=found.jobs.get((name, JobState.UNKNOWN), 0),
             )
@@ -288,27 +293,16 @@ def _failing(kind: Kind, source: str, totals: Mapping[Series, Total]) -> list[Fa
     return [Failing(str(kind), main_reason, sum(failed.values()))]
 
 
-def _handlers(totals: Mapping[Series, Total]) -> list[HandlerStatus]:
-    found = []
-    for handler in sorted({series.name for series in totals}):
-        outcomes = _labels(totals, Kind.RUNS, handler)
-        succeeded = outcomes.pop("succeeded", 0)
-        failed = sum(count for outcome, count in outcomes.items() if outcome not in UNFINISHED)
-        durations = {float(label): count for label, count in _labels(totals, Kind.RUN_SECONDS, handler).items()}
-        p50, p95 = (quantile(durations, share) for share in (0.5, 0.95))
-        found.append(HandlerStatus(handler, succeeded, failed, p50, p95))
-    return found
-
-
-def _labels(totals: Mapping[Series, Total], kind: Kind, name: str) -> dict[str, int]:
-    return {series.label: total.count for series, total in totals.items() if series[:2] == (kind, name)}
-
-
-def quantile(counts: Mapping[float, int], share: float) -> float | None:
-    """The upper bound of the bucket that this share of all durations does not exceed; None if there are none."""
-    wanted, below = share * sum(counts.values()), 0
-    for bound in DURATION_BOUNDS:
-        below += counts.get(bound, 0)
-        if below and below >= wanted:
-            return bound
-    return None
+def _handlers(connection: Connection, runs: Mapping[tuple[str, str], int], now: float) -> list[HandlerStatus]:
+    """Those with runs that have not succeeded, or with attempts in the last hour."""
+    stats = {of.name: of for of in read_handler_stats(connection, MINUTE, now - RATE_SECONDS, now)}
+    return [
+        HandlerStatus(
+            name=name,
+            pending=runs.get((name, RunState.PENDING), 0),
+            running=runs.get((name, RunState.RUNNING), 0),
+            dead=runs.get((name, RunState.DEAD), 0),
+            attempts=stats.get(name, HandlerStats(name)),
+        )
+        for name in sorted({*stats, *(handler for handler, _ in runs)})
+    ]

@@ -78,15 +78,24 @@ def silent_seconds(connection: Connection, sources: Iterable[str], now: float) -
 
     A delivery counts, and a response about a job.
     """
-    by_key = select(signing_keys.c.source, func.max(signing_keys.c.last_used_at)).group_by(signing_keys.c.source)
-    by_response = select(source_state.c.source, source_state.c.heard_at)
-    received = [{row[0]: row[1] for row in connection.execute(statement)} for statement in (by_key, by_response)]
+    received = received_at(connection)
     silent = {}
     for source in sources:
         since = _open_since(connection, source)
-        last = max(known.get(source, 0.0) for known in received)
-        silent[source] = 0.0 if since is None else max(0.0, now - max(since, last))
+        silent[source] = 0.0 if since is None else max(0.0, now - max(since, received.get(source, 0.0)))
     return silent
+
+
+def received_at(connection: Connection) -> dict[str, float]:
+    """When anything was last received from each source, a delivery or a response about a job, unix seconds."""
+    by_key = select(signing_keys.c.source, func.max(signing_keys.c.last_used_at)).group_by(signing_keys.c.source)
+    by_response = select(source_state.c.source, source_state.c.heard_at)
+    found: dict[str, float] = {}
+    for statement in (by_key, by_response):
+        for source, at in connection.execute(statement):
+            if at:
+                found[source] = max(at, found.get(source, 0.0))
+    return found
 
 
 def _open_since(connection: Connection, source: str) -> float | None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import BigInteger, Connection, cast, delete, func, literal_column, select
 
 from receiver.store.dialect import DIALECTS
 from receiver.store.prune import Page, Prunable
@@ -106,6 +106,42 @@ def totals(
             .group_by(c.name, c.label)
         )
         found |= {Series(kind, name, label): Total(int(count), at) for name, label, count, at in rows}
+    return found
+
+
+class Point(NamedTuple):
+    """The sum of one series in the step that begins at `at`, unix seconds."""
+
+    at: int
+    sum: int
+
+
+def points(
+    connection: Connection, seconds: int, kind: Kind, since: float, until: float, step: int,
+    columns: Sequence[Literal["name", "label"]], name: str | None = None,
+) -> dict[tuple[str, ...], list[Point]]:  # fmt: skip
+    """Counts by the values of these columns and by step, without the steps in which nothing was counted.
+
+    Args:
+        seconds: the length of the periods to add up.
+        since: when the first period begins at the earliest, unix seconds; `until`: before which the last one begins.
+        step: seconds, a multiple of `seconds`.
+        columns: the counts of all others are added up.
+        name: only of this source or handler.
+    """
+    c = rollups.c
+    begins = (cast(c.at, BigInteger) - cast(c.at, BigInteger) % literal_column(str(int(step)))).label("begins")
+    series = [c[column] for column in columns]
+    statement = (
+        select(begins, func.sum(c.count), *series)
+        .where(c.seconds == seconds, c.kind == str(kind), c.at >= since, c.at < until)
+        .group_by(begins, *series)
+    )
+    if name is not None:
+        statement = statement.where(c.name == name)
+    found: dict[tuple[str, ...], list[Point]] = {}
+    for at, count, *values in connection.execute(statement):
+        found.setdefault(tuple(values), []).append(Point(int(at), int(count)))
     return found
 
 

@@ -32,6 +32,7 @@ from receiver.web.api.models import (
 )
 from receiver.web.api.operations import Operation, ResponseSpec
 from receiver.web.api.runs import list_run_errors, list_runs
+from receiver.web.api.series import HandlerStatsList, SeriesList, list_handler_stats, list_series
 from receiver.web.api.speech import speak
 from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
@@ -229,6 +230,23 @@ ROUTES = (
         {502: "The storage cannot be read."},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
+    Operation(
+        "GET",
+        "/v1/series",
+        list_series,
+        "Show counts over time",
+        "status",
+        {200: ResponseSpec("The largest series.", SeriesList)},
+        {404: _NO_HANDLER},
+    ),
+    Operation(
+        "GET",
+        "/v1/handlers/stats",
+        list_handler_stats,
+        "Show failures and durations by handler",
+        "status",
+        {200: ResponseSpec("Every handler that had attempts.", HandlerStatsList)},
+    ),
     Operation(
         "GET",
         "/v1/changes",

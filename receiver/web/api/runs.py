@@ -83,7 +83,7 @@ async def list_runs(context: ApiContext, query: RunsQuery) -> ApiResponse:
 
     page = await context.database.read_list(read)
     if not page.items and query.handler is not None and query.cursor is None:
-        _require_handler(context, query.handler)
+        require_handler(context, query.handler)
     return ApiResponse(200, page)
 
 
@@ -101,11 +101,16 @@ async def list_run_errors(context: ApiContext, query: RunErrorsQuery) -> ApiResp
 
     found = await context.database.read_list(read)
     if not found.items and query.handler is not None:
-        _require_handler(context, query.handler)
+        require_handler(context, query.handler)
     return ApiResponse(200, found)
 
 
-def _require_handler(context: ApiContext, name: str) -> None:
+def require_handler(context: ApiContext, name: str) -> None:
+    """Refuse a filter that nothing matches, if no active handler has this name.
+
+    Raises:
+        ProblemError: 404, with the nearest name.
+    """
     try:
         check_handlers([name], context.registry.active)
     except NoSuchHandler as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,9 +15,10 @@ from receiver.engine.status import Status as StatusValues
 from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import ResponseModel
+from receiver.web.api.fields import ResponseModel, optional_utc
 from receiver.web.api.models import RunErrors, run_errors_of
 from receiver.web.api.operations import ApiResponse
+from receiver.web.api.series import HandlerStats, handler_stats_of
 
 
 class StatusProblem(ResponseModel):
@@ -81,21 +81,19 @@ class SourceState(ResponseModel):
     failing: list[FailingRequests]
     silent_seconds: Annotated[float, Field(description="Without a sign of it, while it has open jobs.")]
     silent: Annotated[bool, Field(description="Whether that is too long.")]
+    received_at: Annotated[
+        datetime | None, Field(description="When a delivery, or a response about a job, was last received.")
+    ]
     open_jobs: int
     unknown_jobs: int
 
 
-_BOUND = "Of so many attempts none took longer: {}. The upper bound of a bucket; null without attempts, or beyond 300."
+class HandlerState(HandlerStats):
+    """A handler that has runs, or had attempts in the last hour, which are counted."""
 
-
-class HandlerState(ResponseModel):
-    """The attempts of a handler in the last hour."""
-
-    name: str
-    succeeded: int
-    failed: int
-    p50_seconds: Annotated[float | None, Field(description=_BOUND.format("half"))]
-    p95_seconds: Annotated[float | None, Field(description=_BOUND.format("95 %"))]
+    pending: Annotated[int, Field(description="Runs in this state now.")]
+    running: int
+    dead: int
 
 
 class DiskState(ResponseModel):
@@ -178,16 +176,13 @@ def _source_of(source: SourceStatus) -> SourceState:
         failing=[FailingRequests(what=of.what, reason=of.reason, count=of.count) for of in source.failing],
         silent_seconds=source.silent_seconds,
         silent=source.is_silent,
+        received_at=optional_utc(source.received_at),
         open_jobs=source.open_jobs,
         unknown_jobs=source.unknown_jobs,
     )
 
 
 def _handler_of(handler: HandlerStatus) -> HandlerState:
-    p50, p95 = (
-        None if seconds is None or math.isinf(seconds) else seconds
-        for seconds in (handler.p50_seconds, handler.p95_seconds)
-    )
     return HandlerState(
-        name=handler.name, succeeded=handler.succeeded, failed=handler.failed, p50_seconds=p50, p95_seconds=p95
+        **dict(handler_stats_of(handler.attempts)), pending=handler.pending, running=handler.running, dead=handler.dead
     )

@@ -246,6 +246,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         gauges.counts: [()],
         gauges.depth: [(NOW,)],
         gauges.read: [(["aitts"], NOW)],
+        gauges.received_at: [()],
         gauges.silent_seconds: [(["aitts"], NOW)],
         search_plans.fewest: [],  # every list that uses it is asked
         short_ids.events_beginning_with: [("evt_0",)],
@@ -297,6 +298,10 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         replicas.working: [(NOW,)],
         rollups.add: [([(NOW, COUNTED), (NOW + 60, COUNTED)],)],
         rollups.totals: [(60, list(rollups.Kind), NOW - 60, NOW), (3600, list(rollups.Kind), NOW - 3600, NOW)],
+        rollups.points: [
+            (60, rollups.Kind.RUNS, NOW - 3600, NOW, 600, ("name", "label")),
+            (3600, rollups.Kind.RUNS, NOW - 3600, NOW, 3600, (), "log"),
+        ],
         rollups.find_old: [(NOW + 1, None, 10)],
         rollups.delete_old: [(NOW + 1, [f"deliveries {NOW // 60 * 60:.0f}"])],
         run_errors.error_groups: [
@@ -356,6 +361,7 @@ SORTED: dict[Callable[..., Any], int] = {
     prune.find_jobs: 2,  # those that ended at the same moment
     quarantine.find_old: 4,  # those that were received at the same moment
     replicas.working: 1,  # a row a process
+    rollups.points: 2,  # the counts of one kind in a time
     rollups.totals: 12,  # the few series of one kind
     run_errors.error_groups: 1000,  # a row a kind and reason of a handler; each of the calls sorts them
 }
