@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.options import Config, Json, Source, Type
-from receiver.cli.text_output import echo, echo_error, flush, write
+from receiver.cli.text_output import echo, echo_error, print_model_line
 
 if TYPE_CHECKING:
     from receiver.store.database import Database
@@ -69,13 +69,11 @@ class _Printer:
 
     async def _print(self, row: dict[str, Any]) -> None:
         from receiver.cli.event_lines import fit, time_of_day
-        from receiver.model.printable import printable_json
         from receiver.store import short_ids
         from receiver.web.api.models import event_of
 
         if self._json:
-            write(printable_json(event_of(row).model_dump_json()) + "\n")
-            flush()
+            print_model_line(event_of(row))
             return
         id_ = row["id"]
         if output.terminal() is not None:

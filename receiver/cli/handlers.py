@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from receiver.cli.options import Config, Csv, Json
-from receiver.cli.output import print_table
-from receiver.cli.text_output import print_json
+from receiver.cli.text_output import echo, echo_error
 from receiver.errors import NotFound
 
 if TYPE_CHECKING:
     from receiver.cli.lists import Listing
     from receiver.engine.handler import Handler
     from receiver.engine.plugins import ActiveHandler
+    from receiver.model.redact import Redactor
     from receiver.model.routing import Mismatch
 
 handlers = typer.Typer(no_args_is_help=True, help="The active handlers.")
@@ -92,8 +92,10 @@ def match_event(
 ) -> None:
     """Show which active handlers a stored event matches, and why not the others. Changes nothing."""
     from receiver.cli.ids import find_event_id
+    from receiver.cli.lists import Format, print_rows
     from receiver.cli.session import open_session
     from receiver.engine.plugins import load_registry
+    from receiver.model.redact import Redactor
     from receiver.store import views
 
     with open_session(config) as (settings, database):
@@ -101,25 +103,39 @@ def match_event(
         found = database.query(views.get_event, find_event_id(database, event))
     if found is None:  # pruned since it was looked up
         raise NotFound(f"There is no event {event}.")
-    mismatches = {
-        name: item.handler.mismatch(found["type"], found["source"], found["payload"]) for name, item in active.items()
-    }
-    if json:
-        print_json([_match_to_dict(name, mismatch) for name, mismatch in mismatches.items()])
-        return
-    print_table(
-        f"Handlers that match {found['id']}: {list(mismatches.values()).count(None)} of {len(mismatches)}",
-        ["handler", "matches", "why not"],
-        [(name, "no" if mismatch else "yes", mismatch) for name, mismatch in mismatches.items()],
+    mismatches = [
+        (name, item.handler.mismatch(found["type"], found["source"], found["payload"])) for name, item in active.items()
+    ]
+    format = Format.JSON if json else Format.TABLE
+    print_rows(_matches_listing(found["id"], Redactor(settings.secrets())), mismatches, format)
+    if not json:
+        matching = sum(mismatch is None for _, mismatch in mismatches)
+        say = echo if format.is_for_people else echo_error
+        say(f"Handlers that match {found['id']}: {matching} of {len(mismatches)}")
+
+
+def _matches_listing(event_id: str, redact: Redactor) -> Listing:
+    """Of pairs of a handler's name and why it does not get the event; None if it does."""
+    from receiver.cli.lists import Listing
+    from receiver.cli.table_layout import Column
+    from receiver.web.api import setup_models as models
+    from receiver.web.api.redaction import redact_json
+
+    def item(pair: tuple[str, Mismatch | None]) -> models.HandlerMatch:
+        name, mismatch = pair
+        why = None
+        if mismatch is not None:
+            value = redact_json(mismatch.value, redact)
+            why = models.Mismatch(key=mismatch.key, values=list(mismatch.allowed), value=value)
+        return models.HandlerMatch(handler=name, matches=mismatch is None, mismatch=why)
+
+    columns = (
+        Column("handler", lambda pair: pair[0], 0, 10),
+        Column("matches", lambda pair: "yes" if pair[1] is None else "no"),
+        Column("why not", lambda pair: pair[1], 1, 20),
     )
+    return Listing("", columns, models.HandlerMatch, item, extra=lambda: {"event_id": event_id})
 
 
 def _kind(is_async: bool) -> Literal["async", "thread"]:
     return "async" if is_async else "thread"
-
-
-def _match_to_dict(name: str, mismatch: Mismatch | None) -> dict[str, Any]:
-    if mismatch is None:
-        return {"handler": name, "matches": True, "mismatch": None}
-    condition = {"key": mismatch.key, "values": list(mismatch.allowed), "value": mismatch.value}
-    return {"handler": name, "matches": False, "mismatch": condition}

@@ -14,7 +14,7 @@ import typer
 
 from receiver.cli.id_token import VARIABLE
 from receiver.cli.output import print_table
-from receiver.cli.text_output import echo, print_json_line
+from receiver.cli.text_output import echo, print_model_line
 from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
                 stack.callback(loop.remove_signal_handler, number)
         described = describe(simulator)
         if as_json:
-            print_json_line(described)
+            from receiver.web.api.command_models import SimulatedProviders
+
+            print_model_line(SimulatedProviders.model_validate(described))
         else:
             _print(simulator, described)
         await stop.wait()

@@ -45,7 +45,7 @@ class ProbeResult(NamedTuple):
     Attributes:
         requested: `voices` or `a job`; None if nothing can be requested.
         key: what is known about the API key; with `ok`, `unknown` means that the service did not check it.
-        round_trip_ms: milliseconds from the name resolution to the response's last byte; None without a response.
+        round_trip_seconds: from the name resolution to the response's last byte; None without a response.
         reason: the error's slug; None without an error.
         detail: the finding, as a sentence.
         advice: what to do; empty if nothing, or if `detail` says it.
@@ -58,7 +58,7 @@ class ProbeResult(NamedTuple):
     requested: str | None
     ok: bool
     key: Key
-    round_trip_ms: float | None = None
+    round_trip_seconds: float | None = None
     rate_limit: RateLimit | None = None
     reason: str | None = None
     detail: str = ""
@@ -124,8 +124,8 @@ class _SourceProbe:
 
     def described(self, start: ProbeResult) -> ProbeResult:
         """The result with the time and the rate limit of the last response."""
-        ms = None if self._seconds is None else round(self._seconds * 1000, 1)
-        return start._replace(requested=self._requested, round_trip_ms=ms, rate_limit=self._limit)
+        seconds = None if self._seconds is None else round(self._seconds, 4)
+        return start._replace(requested=self._requested, round_trip_seconds=seconds, rate_limit=self._limit)
 
     async def run(self) -> tuple[Key, str]:
         """What is known about the key, and the finding, as a sentence.

@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli.options import Config, Csv, Json
 from receiver.cli.output import cell, console, format_time, with_iso_times
-from receiver.cli.text_output import print_json
+from receiver.cli.text_output import print_model
 
 if TYPE_CHECKING:
     from receiver.cli.key_notes import KeyUses
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from receiver.cli.source_probe import ProbeResult
     from receiver.settings import Settings, Source
     from receiver.store import throttle_state
+    from receiver.web.api.setup_models import SourceTest
 
     Pauses = dict[str, throttle_state.ThrottleState]
 
@@ -92,7 +93,9 @@ def check_sources(
     chosen = {name: settings.source(name) for name in names or settings.sources}
     results = asyncio.run(_probe_all(chosen))
     if json:
-        print_json([_to_dict(result) for result in results])
+        from receiver.web.api.setup_models import SourceTestList
+
+        print_model(SourceTestList(items=[_item(result) for result in results]))
     else:
         for result in results:
             _print_result(result)
@@ -177,10 +180,13 @@ def _yes_or_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _to_dict(result: ProbeResult) -> dict[str, Any]:
-    """The result as JSON values."""
+def _item(result: ProbeResult) -> SourceTest:
+    from receiver.web.api.fields import optional_utc
+    from receiver.web.api.setup_models import RateLimit, SourceTest
+
     limit = result.rate_limit
-    return result._asdict() | {"rate_limit": with_iso_times(limit._asdict(), "reset_at") if limit is not None else None}
+    left = None if limit is None else RateLimit(**{**limit._asdict(), "reset_at": optional_utc(limit.reset_at)})
+    return SourceTest(**{**result._asdict(), "rate_limit": left})
 
 
 def _print_result(result: ProbeResult) -> None:
@@ -194,8 +200,8 @@ def _print_result(result: ProbeResult) -> None:
     if result.advice:
         out.print(f"  {cell(result.advice)}")
     facts = []
-    if result.round_trip_ms is not None:
-        facts.append(f"requested {result.requested}: {result.round_trip_ms:.0f} ms")
+    if result.round_trip_seconds is not None:
+        facts.append(f"requested {result.requested}: {result.round_trip_seconds * 1000:.0f} ms")
     if result.rate_limit is not None:
         facts.append(_format_rate_limit(result))
     if facts:

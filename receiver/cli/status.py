@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from receiver.cli.options import Config, Json
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 
 if TYPE_CHECKING:
     from receiver.web.api.status import SourceState, Status
@@ -36,7 +36,7 @@ def status(config: Config = None, json: Json = False) -> None:
         echo_error(*lines_of(error))
         raise typer.Exit(UNREADABLE) from None
     if json:
-        print_json(found.model_dump(mode="json"))
+        print_model(found)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         echo(*_verdict(found), "", *(line[:width] for line in _facts(found)))

@@ -6,9 +6,8 @@ to import; `output` also imports what tables need.
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from receiver.model.printable import printable, printable_json
 
@@ -36,25 +35,11 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document. Bytes become text, or hex if they are not UTF-8."""
-    print(printable_json(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
-
-
 def print_model(item: BaseModel) -> None:
     """Print a model of the API as one JSON document, as the API has it."""
     print(printable_json(item.model_dump_json(indent=2)))
 
 
-def print_json_line(value: Any) -> None:
-    """Print one line of JSON and flush it, for a program that waits for it."""
-    print(printable_json(json.dumps(value)), flush=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    return str(value)
+def print_model_line(item: BaseModel) -> None:
+    """Print a model of the API as one line of JSON, and flush it, for a program that waits for it."""
+    print(printable_json(item.model_dump_json()), flush=True)

@@ -13,6 +13,7 @@ from receiver.errors import ReceiverError
 
 if TYPE_CHECKING:
     from receiver.cli.lists import Listing
+    from receiver.model.redact import Redactor
     from receiver.providers.types import Voice
 
 _FIELDS = ("id", "name", "language", "gender", "model")
@@ -37,12 +38,14 @@ def voices(
     """List the provider's voices, or the documented ones if the provider has no list."""
     from receiver.cli.lists import list_format, print_rows
     from receiver.cli.provider_request import ProviderRequestError, fetch_response, request_failure
+    from receiver.model.redact import Redactor
     from receiver.providers.types import VoiceQuery
     from receiver.providers.voice_list import VoicesCall, find_voices
     from receiver.settings import load
 
     format = list_format(json, csv)
-    source_settings = load(config).source(source)
+    settings = load(config)
+    source_settings = settings.source(source)
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
     try:
@@ -54,16 +57,17 @@ def voices(
             note = f"{name} has no list of voices; these are documented, and there may be more."
     except ReceiverError as error:
         raise ProviderRequestError(str(request_failure(source, source_settings, error))) from error
-    print_rows(voices_listing(source, found), found, format)
+    print_rows(voices_listing(source, found, Redactor(settings.secrets())), found, format)
     if note:
         echo_error(note)
 
 
-def voices_listing(source: str, voices: Sequence[Voice]) -> Listing:
+def voices_listing(source: str, voices: Sequence[Voice], redact: Redactor) -> Listing:
     """The list, without columns that are empty for every voice."""
     from receiver.cli.lists import Listing
     from receiver.cli.table_layout import Column
     from receiver.web.api.models import Voice as Item
+    from receiver.web.api.rows import voice_of
 
     def cell(name: str) -> Callable[[Voice], str | None]:
         return lambda voice: _table_row(voice)[name]
@@ -79,7 +83,7 @@ def voices_listing(source: str, voices: Sequence[Voice]) -> Listing:
         f"Voices of {source}",
         columns,
         Item,
-        lambda voice: Item(**{name: getattr(voice, name) for name in _FIELDS}, details=dict(voice.details)),
+        lambda voice: voice_of(voice, redact),
     )
 
 

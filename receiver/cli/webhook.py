@@ -15,7 +15,7 @@ import typer
 
 from receiver.cli.id_token import IdTokenFile, read_id_token
 from receiver.cli.options import Config, Json
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.errors import ConfigError, ReceiverError, UnusableAddress
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def send_test(source: _Name, id_token: IdTokenFile = None, config: Config = None
         problem = str(request_failure(source, source_settings, error, token))
         raise ProviderRequestError(f"{problem} {_TEST_FAILED}" if isinstance(error, Invalid) else problem) from error
     if json:
-        print_json({"source": source, "test_id": test_id})
+        from receiver.web.api.command_models import WebhookTest
+
+        print_model(WebhookTest(source=source, test_id=test_id))
         return
     echo(f"✓ The test {test_id} was delivered and answered 2xx.")
     echo("  It is an event of its own: `tts-receiver events list --type test` shows it.")
@@ -208,14 +210,16 @@ def _print_result(
     except ConfigError as error:
         keys, wrong = [], error
     if json:
-        print_json(
-            {
-                "source": registration.name,
-                "url": registration.url,
-                "new_secret": found.secret is not None,
-                "signing_secrets_file": str(registration.path),
-                "signing_secrets": keys,
-            }
+        from receiver.web.api.command_models import WebhookRegistration
+
+        print_model(
+            WebhookRegistration(
+                source=registration.name,
+                url=registration.url,
+                new_secret=found.secret is not None,
+                signing_secrets_file=str(registration.path),
+                signing_secrets=keys,
+            )
         )
     else:
         for line in _result_lines(registration, found, settings, keys):

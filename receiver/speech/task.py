@@ -7,7 +7,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
@@ -60,24 +60,6 @@ class SpeechResult:
     paths: tuple[str, ...]
     seconds: float
     error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON values."""
-        files = [
-            {
-                "path": path,
-                "bytes": file.bytes,
-                "format": file.format,
-                "duration": file.duration,
-                "sample_rate": file.sample_rate,
-                "sha256": file.sha256,
-            }
-            for file, path in zip(self.files, self.paths, strict=True)
-        ]
-        first = files[0] if files else dict.fromkeys(("path", "bytes", "format", "duration", "sample_rate", "sha256"))
-        row = self.row
-        job = {"id": row["id"], "job_id": row["job_id"], "source": row["source"], "state": str(row["state"])}
-        return job | first | {"seconds": round(self.seconds, 3), "files": files, "error": self.error}
 
 
 async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -> SpeechResult:

@@ -46,7 +46,7 @@ def outcomes(site: Site, *names: str, code: int) -> dict[str, dict[str, Any]]:
     """What `sources test` found, by source."""
     done = site.command("sources", "test", "--json", *names)
     assert done.returncode == code, done.stdout + done.stderr
-    return {one["name"]: one for one in json.loads(done.stdout)}
+    return {one["name"]: one for one in json.loads(done.stdout)["items"]}
 
 
 def test_every_provider_is_reached_with_its_key(site: Site, provider: Provider) -> None:
@@ -58,7 +58,7 @@ def test_every_provider_is_reached_with_its_key(site: Site, provider: Provider) 
         "finevoice": ("a job", "works"),
         "miragic": ("a job", "works"),
     }
-    assert all(0 < one["round_trip_ms"] < 30_000 for one in found.values())
+    assert all(0 < one["round_trip_seconds"] < 30 for one in found.values())
     limit = found["aitts"]["rate_limit"]
     assert (limit["limit"], limit["remaining"], limit["bucket"]) == (1_000_000, 999_999, "account")
     assert limit["reset_at"].endswith("Z")

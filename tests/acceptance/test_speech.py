@@ -148,12 +148,13 @@ def test_beside_a_running_server_it_is_one_job_one_event_and_one_file(site: Site
         [*words("audixa", "Without."), "--no-wait"],
     )
     result = json.loads(finished.stdout)
+    [file] = result["files"]
     row = next(row for row in jobs_of(site) if row["id"] == result["id"])
     job = the_job(provider, "With a webhook.")
     assert result["job_id"] == job.id == row["job_id"]
-    assert (result["state"], result["path"], result["format"]) == ("completed", "hello.ogg", "ogg")
-    assert result["sha256"] == sha256_at_the_origin(job) == sha256_of(site.folder / "hello.ogg")
-    assert result["bytes"] == (site.folder / "hello.ogg").stat().st_size
+    assert (result["state"], file["path"], file["format"]) == ("completed", "hello.ogg", "ogg")
+    assert file["sha256"] == sha256_at_the_origin(job) == sha256_of(site.folder / "hello.ogg")
+    assert file["bytes"] == (site.folder / "hello.ogg").stat().st_size
     assert job.submission.output_format == "ogg_opus"
     site.wait_for_state(row["event_id"], "save_audio", "succeeded")
     begun = left.stdout.strip()
@@ -282,7 +283,7 @@ def test_what_goes_wrong_at_the_provider_is_said_in_sentences(site: Site, provid
     assert "tts-receiver voices" in voice.stderr
     assert "miragic failed to make the audio" in failed.stderr
     assert json.loads(failed.stdout)["state"] == "failed"
-    assert json.loads(failed.stdout)["path"] is None
+    assert json.loads(failed.stdout)["files"] == []
     assert "402" in credits.stderr
     assert "It is unknown whether audixa accepted and charged for the job." in unknown.stderr
     assert "its audio could not be fetched" in gone.stderr

@@ -1,4 +1,4 @@
-"""`--json` of the commands is the API's JSON: valid by the schemas of the API's document, and equal to its answers."""
+"""`--json` of a command is what the API answers to the same question."""
 
 from __future__ import annotations
 
@@ -36,16 +36,10 @@ PATHS = {
     "jobs show JOB": ("/v1/jobs/JOB", "Job"),
     "changes list": ("/v1/changes", "ChangePage"),
     "operations list": ("/v1/operations", "BulkOperationPage"),
-    "processes list": (None, "ProcessList"),
-    "handlers list": (None, "HandlerList"),
-    "sources list": (None, "SourceList"),
     "audit": ("/v1/audio/audit", "AudioAudit"),
     "audit --since 2027-01-15": ("/v1/audio/audit?since=2027-01-15T00:00:00Z", "AudioAudit"),
-    "status": (None, "Status"),
 }
 """A command, the same in the API, and the schema of both."""
-FINDS = ("audit", "status")
-"""Commands that exit with 1 if they find anything."""
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def settings(tmp_path: Path) -> Settings:
 def shown(settings: Settings, words: str) -> str:
     command = [sys.executable, "-m", "receiver", *words.split(), "--config", str(settings.base / "receiver.toml")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode in ((0, 1) if words.startswith(FINDS) else (0,)), done.stderr
+    assert done.returncode in ((0, 1) if words.startswith("audit") else (0,)), done.stderr
     return done.stdout
 
 
@@ -88,13 +82,8 @@ async def test_every_json_is_that_of_the_api(settings: Settings) -> None:
             check(schema, printed)
             assert SECRET not in text
             assert "signature=1" not in text
-            if path is not None:
-                answered = await client.json(path.replace("EVENT", ids[0]).replace("JOB", job))
-                assert printed == answered, words
-        for words in ("watch --source aitts elsewhere", f"poll {job}", f"cancel {job}"):
-            printed = json.loads(await asyncio.to_thread(shown, settings, f"jobs {words} --json"))
-            for row in printed.get("items", [printed]):
-                check("Job", row)
+            answered = await client.json(path.replace("EVENT", ids[0]).replace("JOB", job))
+            assert printed == answered, words
 
 
 async def test_pages_of_the_api_and_of_a_command_continue_each_other(settings: Settings) -> None:

@@ -7,13 +7,14 @@ import os
 from receiver.assembly.sources import job_source
 from receiver.cli.speech.process import run
 from receiver.cli.speech.progress import BatchLines, one_line
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.settings import Settings
 from receiver.speech.batch import line_numbers, open_batch
 from receiver.speech.client import SpeechClient
 from receiver.speech.options import BatchOptions
 from receiver.speech.preflight import Preflight
 from receiver.speech.progress import BatchStats
+from receiver.web.api.command_models import SpeechBatch
 
 
 def run_batch(settings: Settings, source: str, options: BatchOptions, level: str, *, json: bool) -> int:
@@ -41,7 +42,7 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
                     "same command with --retry-failed continues.",
                 )
             if json:
-                print_json(_summary(stats, preflight, options))
+                print_model(_summary(stats, preflight, options))
             else:
                 _print_summary(stats, preflight, options)
             return 0 if stats.done == stats.total else 1
@@ -60,17 +61,17 @@ def _print_preflight(preflight: Preflight) -> None:
         echo_error(f"{line_numbers(preflight.removed)} in the report but no longer in the input.")
 
 
-def _summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> dict[str, object]:
-    return {
-        "total": stats.total,
-        "completed": stats.done,
-        "failed": stats.failed,
-        "unknown": stats.unknown,
-        "remaining": stats.remaining,
-        "skipped": len(preflight.invalid_numbers),
-        "folder": os.fspath(options.folder),
-        "report": os.fspath(options.report),
-    }
+def _summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> SpeechBatch:
+    return SpeechBatch(
+        total=stats.total,
+        completed=stats.done,
+        failed=stats.failed,
+        unknown=stats.unknown,
+        remaining=stats.remaining,
+        skipped=len(preflight.invalid_numbers),
+        folder=os.fspath(options.folder),
+        report=os.fspath(options.report),
+    )
 
 
 def _print_summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> None:

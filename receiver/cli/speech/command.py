@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from receiver.cli.options import Config, Json, check_choice, parse_key_values
-from receiver.cli.text_output import echo, echo_error, print_json
+from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.speech.input_format import InputFormat
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from receiver.speech.client import SpeechClient
     from receiver.speech.lines import SpeechDefaults
     from receiver.speech.task import SpeechResult, SpeechTask
+    from receiver.web.api.command_models import SpeechResult as ResultModel
 
 STANDARD_STREAM = "-"
 """The file name that stands for standard input or standard output."""
@@ -179,11 +180,29 @@ def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, jso
     if result.error is not None:
         echo_error(f"tts-receiver: {one_line(result.error)}")
     if json:
-        print_json(result.to_dict())
+        print_model(_result_of(result, settings))
     elif result.error is None and (task.output is None or isinstance(task.output, Path)):
         for path in result.paths:
             echo(str(path))
     return code
+
+
+def _result_of(result: SpeechResult, settings: Settings) -> ResultModel:
+    """The result as a model: of the job as the API has it, and of its files."""
+    from receiver.model.redact import Redactor
+    from receiver.web.api.command_models import SavedFile
+    from receiver.web.api.command_models import SpeechResult as ResultModel
+    from receiver.web.api.rows import job_of
+
+    redact = Redactor(settings.secrets())
+    same = ("bytes", "sha256", "content_type", "format", "sample_rate", "channels")
+    files = [
+        SavedFile(path=path, duration_seconds=file.duration, **{name: getattr(file, name) for name in same})
+        for file, path in zip(result.files, result.paths, strict=True)
+    ]
+    job = job_of(result.row, redact).model_dump()
+    error = None if result.error is None else redact(result.error)
+    return ResultModel(**{**job, "files": files, "elapsed_seconds": round(result.seconds, 3), "error": error})
 
 
 def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
@@ -203,7 +222,10 @@ def _create_job(settings: Settings, target: JobSource, request: Speech, json: bo
     finally:
         database.close()
     if json:
-        print_json({"id": row["id"], "job_id": None, "source": row["source"], "state": str(row["state"])})
+        from receiver.model.redact import Redactor
+        from receiver.web.api.rows import job_of
+
+        print_model(job_of(row, Redactor(settings.secrets())))
     else:
         echo(row["id"])
     return 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from receiver.model.metadata import MAX_PAIRS
+from receiver.model.printable import storable
 from receiver.model.timestamps import utc
 
 MAX_ITEMS = 200
@@ -86,6 +87,8 @@ MetadataPairs = Annotated[
 Time = Annotated[AwareDatetime, BeforeValidator(only_rfc3339)]
 BodyTime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(only_text), BeforeValidator(only_rfc3339)]
 """A time in a JSON body, where it must be text."""
+SafeText = Annotated[str, BeforeValidator(storable)]
+"""Of a response: text from outside, or a path, whose unpaired surrogates are escaped: JSON has none."""
 SourceName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 EventId = Annotated[str, StringConstraints(pattern=r"^evt_[0-9a-f]{32}$")]
 ChangeId = Annotated[str, StringConstraints(pattern=r"^chg_[0-9a-f]{32}$")]

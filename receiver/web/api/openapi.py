@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from receiver.web.api import problems
+from receiver.web.api import command_models, problems, setup_models
 from receiver.web.api.models import Problem
 from receiver.web.api.operations import Operation
-from receiver.web.api.setup_models import OF_COMMANDS
 
 REF = "#/components/schemas/{model}"
 PARAMETER_LOCATIONS = {"path": "path", "query": "query", "headers": "header"}
@@ -29,7 +28,7 @@ def document(table: Sequence[Operation], *, tokens: bool, root_path: str = "") -
         root_path: the prefix of every path, as clients see it.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "serialization") for model in (Problem, *OF_COMMANDS)
+        (model, "serialization") for model in (Problem, *setup_models.OF_COMMANDS, *command_models.OF_COMMANDS)
     ]
     for operation in table:
         models += [(response.model, "serialization") for response in operation.responses.values() if response.model]

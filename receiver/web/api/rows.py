@@ -8,6 +8,7 @@ from receiver.engine.replay import NotReplayable, reverify
 from receiver.model.json_body import document_of
 from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
+from receiver.providers import types
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
 from receiver.web.api.fields import optional_utc
@@ -20,6 +21,7 @@ from receiver.web.api.models import (
     Run,
     RunOfEvent,
     Traceback,
+    Voice,
 )
 from receiver.web.api.redaction import header_lines, redact_json, redact_own_secrets
 
@@ -51,6 +53,12 @@ def job_of(row: Any, redact: Redactor) -> Job:
         error=None if row["error"] is None else redact(row["error"]),
         request=redact_own_secrets(row["request"], redact),
     )
+
+
+def voice_of(voice: types.Voice, redact: Redactor) -> Voice:
+    """A voice that a provider listed."""
+    same = {name: getattr(voice, name) for name in ("id", "name", "language", "gender", "model")}
+    return Voice(**same, details=redact_json(dict(voice.details), redact))
 
 
 def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDetail:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from receiver.model.role import Role
-from receiver.web.api.fields import ResponseModel
+from receiver.web.api.fields import EventId, ResponseModel, SafeText
 
 
 class Process(ResponseModel):
@@ -67,6 +67,29 @@ class HandlerList(ResponseModel):
     items: list[Handler]
 
 
+class Mismatch(ResponseModel):
+    """The first condition of a handler that an event does not meet."""
+
+    key: Annotated[str, Field(description="Such as `metadata.customer`; `on` for the classes of events.")]
+    values: Annotated[list[JsonValue], Field(description="Those that would have matched.")]
+    value: Annotated[JsonValue, Field(description="The event's.")]
+
+
+class HandlerMatch(ResponseModel):
+    """Whether an active handler gets an event."""
+
+    handler: str
+    matches: bool
+    mismatch: Annotated[Mismatch | None, Field(description="Why not.")]
+
+
+class HandlerMatchList(ResponseModel):
+    """Which active handlers get a stored event."""
+
+    items: list[HandlerMatch]
+    event_id: EventId
+
+
 class Pause(ResponseModel):
     """A source is not requested for a while."""
 
@@ -104,4 +127,39 @@ class SourceList(ResponseModel):
     items: list[ConfiguredSource]
 
 
-OF_COMMANDS = (ProcessList, HandlerList, SourceList)
+class RateLimit(ResponseModel):
+    """What is left of a provider's rate limit."""
+
+    limit: int | None
+    remaining: int | None
+    reset_at: datetime | None
+    bucket: SafeText | None
+
+
+class SourceTest(ResponseModel):
+    """What a test request to a source's provider found."""
+
+    name: str
+    provider: str
+    base_url: str
+    api_version: str | None
+    requested: Annotated[str | None, Field(description="`voices` or `a job`; null: there is nothing to request.")]
+    ok: bool
+    key: Annotated[
+        Literal["works", "refused", "none", "unknown"],
+        Field(description="`none`: none is configured. `unknown` beside `ok`: the provider did not check it."),
+    ]
+    round_trip_seconds: Annotated[float | None, Field(description="Of the last request; null without a response.")]
+    rate_limit: Annotated[RateLimit | None, Field(description="null: the provider does not report it.")]
+    reason: Annotated[str | None, Field(description="A slug; docs/reference/errors.md lists them.")]
+    detail: Annotated[SafeText, Field(description="The finding.")]
+    advice: Annotated[SafeText, Field(description="What to do.")]
+
+
+class SourceTestList(ResponseModel):
+    """What the tests of the sources found."""
+
+    items: list[SourceTest]
+
+
+OF_COMMANDS = (ProcessList, HandlerList, HandlerMatchList, SourceList, SourceTestList)

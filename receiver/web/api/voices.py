@@ -11,10 +11,10 @@ from receiver.providers.types import Invalid, ProviderError, RateLimited, VoiceQ
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import RequestModel, ShortText, SourceName
 from receiver.web.api.jobs import require_source
-from receiver.web.api.models import Voice, VoiceList
+from receiver.web.api.models import VoiceList
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import ProblemError
-from receiver.web.api.redaction import redact_json
+from receiver.web.api.rows import voice_of
 
 
 class VoicesQuery(RequestModel):
@@ -43,19 +43,4 @@ async def list_voices(context: ApiContext, query: VoicesQuery) -> ApiResponse:
         raise ProblemError(429, str(error), reason=error.reason, headers=wait) from None
     except (ProviderError, OutboundError) as error:
         raise ProblemError(502, str(error), reason=error.reason) from None
-    return ApiResponse(
-        200,
-        VoiceList(
-            items=[
-                Voice(
-                    id=voice.id,
-                    name=voice.name,
-                    language=voice.language,
-                    gender=voice.gender,
-                    model=voice.model,
-                    details=redact_json(dict(voice.details), context.redact),
-                )
-                for voice in found
-            ]
-        ),
-    )
+    return ApiResponse(200, VoiceList(items=[voice_of(voice, context.redact) for voice in found]))

@@ -10,6 +10,7 @@ from rich.console import Console
 from receiver.cli import output
 from receiver.cli.lists import Format, print_rows
 from receiver.cli.voices import voices_listing
+from receiver.model.redact import Redactor
 from receiver.providers.types import Voice
 
 CAPABILITIES = {"provider": "google", "tier": "premium", "supports_ssml": True, "supports_multispeaker": True}
@@ -21,7 +22,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, source: str, voices: list[Voice]) -> 
     """The lines on a terminal of eighty columns."""
     screen = io.StringIO()
     monkeypatch.setattr(output, "terminal", lambda: Console(file=screen, width=80))
-    print_rows(voices_listing(source, voices), voices, Format.TABLE)
+    print_rows(voices_listing(source, voices, Redactor()), voices, Format.TABLE)
     return screen.getvalue().splitlines()
 
 

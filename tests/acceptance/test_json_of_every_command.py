@@ -1,0 +1,159 @@
+"""`--json` of every command has a schema in the API's document, and what a real process prints is valid by it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import typer.main
+
+from receiver.cli.commands import COMMANDS, build
+from receiver.web.api import command_models, setup_models
+from receiver.web.api.openapi import document
+from receiver.web.api.routes import ROUTES
+from tests.acceptance.support import API_KEY, SOURCE, Provider, Site, clean_environment, deliver, signed_headers, until
+from tests.acceptance.support import completed as completed_body
+from tests.acceptance.wrong_provider import FILE, ID_TOKEN, fresh
+from tests.patience import PATIENCE
+
+SPEECH = f"--source {SOURCE} --voice alloy"
+FAILS = "[plugins]\ndirectory = 'plugins'\n"
+HANDLER = """
+from receiver import JobCompleted, Reject, handler
+
+
+@handler(on=JobCompleted)
+def refuses(event, ctx):
+    raise Reject("It is refused.", reason="by_the_test")
+"""
+SECRETS_FROM = "webhook register"
+DOCS = Path(__file__).parents[2] / "docs"
+QUOTED = re.compile("`([^`]+)`")
+CASES: dict[str, tuple[tuple[str, str], ...]] = {
+    SECRETS_FROM: ((f"--source {SOURCE} --url https://tts.example.com/webhooks/{SOURCE}", "WebhookRegistration"),),
+    "webhook test": ((f"--source {SOURCE}", "WebhookTest"),),
+    "webhook rotate": ((f"--source {SOURCE} --url https://tts.example.com/webhooks/{SOURCE}", "WebhookRegistration"),),
+    "status": (("", "Status"),),
+    "audit": (("", "AudioAudit"),),
+    "voices": ((f"--source {SOURCE}", "VoiceList"),),
+    "speech": (
+        (f"Hello. {SPEECH} -o hello.wav", "SpeechResult"),
+        (f"[fail] {SPEECH}", "SpeechResult"),
+        (f"Later. {SPEECH} --no-wait", "Job"),
+        (f"--file texts.txt {SPEECH}", "SpeechBatch"),
+    ),
+    "simulate": (("--port 0", "SimulatedProviders"),),
+    "events list": (("", "EventPage"), ("--limit 1", "EventPage"), ("--metadata customer=acme", "EventPage")),
+    "events show": (("EVENT", "EventDetail"),),
+    "events tail": (("--after FIRST", "Event"),),
+    "runs list": (("", "RunPage"), ("--error-text refused", "RunPage")),
+    "runs errors": (("", "RunErrors"), ("--state cancelled", "RunErrors")),
+    "jobs list": (("", "JobPage"),),
+    "jobs watch": ((f"--source {SOURCE} elsewhere another", "JobPage"),),
+    "jobs show": (("elsewhere", "Job"),),
+    "jobs poll": (("elsewhere", "Job"),),
+    "jobs cancel": (("elsewhere", "Job"),),
+    "changes list": (("", "ChangePage"),),
+    "operations list": (("", "BulkOperationPage"),),
+    "processes list": (("", "ProcessList"),),
+    "handlers list": (("", "HandlerList"),),
+    "handlers match": (("--event EVENT", "HandlerMatchList"),),
+    "sources list": (("", "SourceList"),),
+    "sources test": (("", "SourceTestList"),),
+}
+"""Every command that has `--json`: arguments, and the schema of what it prints."""
+ENDLESS = ("simulate", "events tail")
+"""They print a document a line, until they are stopped."""
+FAILING = ("status", "audit", "[fail]")
+"""Exit 1: a run is dead, its event has no audio, and a job fails."""
+
+
+def with_json(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The commands that have the option."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from with_json(inner, (*path, name))
+    if any("--json" in parameter.opts for parameter in command.params):
+        yield " ".join(path)
+
+
+def test_no_command_is_forgotten() -> None:
+    line: Any = typer.main.get_command(build())
+    for name in COMMANDS:
+        line.load(name)
+    assert set(with_json(line)) == {*CASES}
+
+
+def test_the_reference_names_the_schema_of_each_and_the_fields_that_the_api_does_not_have() -> None:
+    section = (DOCS / "reference" / "cli.md").read_text().partition("\n## JSON\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ", 1) for line in section.splitlines() if line.startswith("| `")]
+    documented = {name: set(QUOTED.findall(cells)) for names, cells in rows for name in QUOTED.findall(names)}
+    for command, cases in CASES.items():
+        assert {schema for _, schema in cases} <= documented[command], command
+    text = (DOCS / "reference" / "cli.md").read_text()
+    for model in (*setup_models.OF_COMMANDS, *command_models.OF_COMMANDS):
+        assert model.__name__ in documented, model
+        for name in vars(model).get("__annotations__", {}):
+            assert f"`{name}`" in text, (model, name)
+
+
+def test_what_every_command_prints_is_valid_by_its_schema(site: Site, provider: Provider) -> None:
+    schemas = document(ROUTES, tokens=False)["components"]
+    provider.sim.settings = replace(provider.sim.settings, job_seconds=0.05)
+    site.plugin("refuses", HANDLER)
+    (site.folder / "texts.txt").write_text("One.\nTwo.\n")
+    search = '[search]\nmetadata = ["customer"]\n'
+    fresh(site, provider.sim.base_url, f'{FILE}\napi_key = "{API_KEY}"\n{FAILS}{search}')
+    token = {ID_TOKEN: provider.sim.id_token}
+
+    def validate(command: str, arguments: str, schema: str) -> None:
+        words = [*command.split(), *arguments.split(), "--json"]
+        if command in ENDLESS:
+            text = first_line(site, words)
+        else:
+            done = site.command(*words, **token)
+            failing = any(word in f"{command} {arguments}" for word in FAILING)
+            assert (done.returncode == 1) == failing, (words, done.stdout, done.stderr)
+            text = done.stdout
+        try:
+            jsonschema_rs.validate({"$ref": f"#/components/schemas/{schema}", "components": schemas}, json.loads(text))
+        except jsonschema_rs.ValidationError as error:
+            raise AssertionError(f"{' '.join(words)}: {error}\n{text}") from None
+
+    validate(SECRETS_FROM, *CASES[SECRETS_FROM][0])
+    server = site.start()
+    provider.sim.webhook_url = f"{server.public}/webhooks/{SOURCE}"
+    for number in range(2):
+        body = completed_body(f"job-{number}", metadata={"customer": "acme"})
+        answer = deliver(server.public, body, signed_headers(body))
+        assert answer is not None
+        assert answer[0] == 202
+    dead = "SELECT * FROM runs WHERE state = 'dead'"
+    until("both runs are dead", lambda: len(site.rows(dead)) == 2)
+    first, event = (row["id"] for row in site.rows("SELECT id FROM events ORDER BY id"))
+    for command, cases in CASES.items():
+        if command == SECRETS_FROM:
+            continue
+        for arguments, schema in cases:
+            validate(command, arguments.replace("EVENT", event).replace("FIRST", first), schema)
+
+
+def first_line(site: Site, words: list[str]) -> str:
+    """The first line of a command that does not end, which is stopped then."""
+    environment = clean_environment(TTS_RECEIVER_CONFIG=str(site.config))
+    with subprocess.Popen(
+        [sys.executable, "-m", "receiver", *words], stdout=subprocess.PIPE, cwd=site.folder, env=environment
+    ) as process:
+        assert process.stdout is not None
+        try:
+            return process.stdout.readline().decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
