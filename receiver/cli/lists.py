@@ -6,8 +6,6 @@ A list is read in pages, also if all of it is printed. JSON and CSV have the ite
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from receiver.cli import output
 from receiver.cli.table_layout import GAP, NONE, Column, Layout, fit, whole
 from receiver.cli.text_output import echo, echo_error, flush, write
 from receiver.errors import ListingTimeout
+from receiver.model.csv_text import csv_line
 from receiver.model.printable import printable, printable_json
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ MAX_COUNTED = 100_000
 COUNT_SECONDS = 0.5
 """For so long, too."""
 _COUNTED_AT_ONCE = 5000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 class Format(Enum):
@@ -243,28 +241,9 @@ def _print_json(listing: Listing, pages: _Pages) -> None:
 def _print_csv(listing: Listing, pages: _Pages) -> None:
     """As RFC 4180 has it, with a header. A value with fields of its own is JSON."""
     names = list(listing.model.model_fields)
-    write(_csv_line(names))
+    write(csv_line(names))
     for rows in pages:
         for row in rows:
             values = listing.item(row).model_dump(mode="json")
-            write(_csv_line([_csv_cell(values[name]) for name in names]))
+            write(csv_line(values[name] for name in names))
         flush()
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
-
-
-def _csv_cell(value: Any) -> str:
-    """A value as text on one line. A text that a spreadsheet would execute as a formula begins with an apostrophe."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, dict | list):
-        return printable(json.dumps(value, ensure_ascii=False))
-    return printable(f"'{value}" if value.startswith(_FORMULA) else value)

@@ -17,6 +17,7 @@ from receiver.web.api.bulk import (
 )
 from receiver.web.api.bulk_models import BulkOperation, BulkOperationPage, DryRun
 from receiver.web.api.changes import list_changes
+from receiver.web.api.counts import Counts, get_counts
 from receiver.web.api.events import get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
 from receiver.web.api.models import (
@@ -246,6 +247,14 @@ ROUTES = (
         "Show failures and durations by handler",
         "status",
         {200: ResponseSpec("Every handler that had attempts.", HandlerStatsList)},
+    ),
+    Operation(
+        "GET",
+        "/v1/counts",
+        get_counts,
+        "Count what has not ended well",
+        "status",
+        {200: ResponseSpec("The counts.", Counts)},
     ),
     Operation(
         "GET",

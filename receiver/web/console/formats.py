@@ -44,6 +44,11 @@ def as_json(value: Any) -> Lines:
     return Lines(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
+def as_json_line(value: Any) -> str:
+    """JSON on one line."""
+    return printable_json(json.dumps(value, ensure_ascii=False))
+
+
 def number(value: float) -> str:
     """A count with separators."""
     return f"{value:,}"
@@ -105,8 +110,13 @@ def query(pairs: Sequence[tuple[str, str]], **changes: str | None) -> str:
     return f"?{text}" if text else "?"
 
 
+def without(pairs: Sequence[tuple[str, str]], name: str) -> str:
+    """A query string of the pairs with other names, for the first page."""
+    return query(pairs, **{name: None, "cursor": None})
+
+
 FILTERS = {
-    "lines": as_lines, "json_text": as_json, "number": number, "duration": duration, "size": size, "time": time,
-    "short_id": short_id, "path": lambda value: quote(str(value), safe=""),
+    "lines": as_lines, "json_text": as_json, "json_line": as_json_line, "number": number, "duration": duration,
+    "size": size, "time": time, "short_id": short_id, "path": lambda value: quote(str(value), safe=""),
 }  # fmt: skip
-GLOBALS = {"query": query, "percent": percent}
+GLOBALS = {"query": query, "without": without, "percent": percent}

@@ -31,8 +31,7 @@ class Operations:
 
     async def read(self, run: Run, viewer: Viewer, query: Query = (), path: Parameters = NONE) -> Any:
         """The body of an operation's response, a model; see `call`."""
-        response = await self.call(run, viewer, query, path)
-        return response.body if isinstance(response, ApiResponse) else response
+        return _of_model(await self.call(run, viewer, query, path)).body
 
     async def call(
         self,
@@ -62,6 +61,12 @@ class Operations:
             "role": viewer.role,
         }
         return await bound(scope, _never if body is None else _sending(json.dumps(body).encode()))
+
+
+def _of_model(response: ApiResponse | ASGIApp) -> ApiResponse:
+    if not isinstance(response, ApiResponse):
+        raise TypeError("The operation has no model for its response.")
+    return response
 
 
 async def _never() -> NoReturn:

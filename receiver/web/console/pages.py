@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.model.redact import truncate
 from receiver.web.api.clients import ClientDisconnected, cancel_on_disconnect
 from receiver.web.api.context import ApiContext
+from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import STORE_UNAVAILABLE, InvalidField, ProblemError, unavailable
 from receiver.web.body import BodyLimits, BodyRefused, read_body
 from receiver.web.console.access import Access, Viewer
@@ -78,15 +79,29 @@ class Page:
         """The model that an operation of the API returns to this viewer; see `Operations.call`."""
         return await self.console.operations.read(run, self.viewer, query, path)
 
+    async def open(
+        self,
+        run: Run,
+        query: Query = (),
+        path: Parameters = NONE,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> ASGIApp:
+        """The response of an operation that has no model: a file, or a stream; see `Operations.call`."""
+        method = self.request.method
+        response = await self.console.operations.call(run, self.viewer, query, path, None, headers, method)
+        if isinstance(response, ApiResponse):
+            raise TypeError("The operation has a model for its response.")
+        return response
+
     async def render(self, template: str, code: int = 200, **values: Any) -> Response:
         """The page, made of a template."""
         return await self.console.renderer.page(
             template, {**page_values(self.console, self.request, self.viewer), **values}, code
         )
 
-    def redirect(self, path: str) -> Response:
+    def redirect(self, path: str, query: Query = ()) -> Response:
         """To another page of the console, by GET."""
-        return RedirectResponse(f"{self.base}{path}", 303, HEADERS)
+        return RedirectResponse(f"{self.base}{path}{'?' * bool(query)}{urlencode(query)}", 303, HEADERS)
 
 
 Handler = Callable[[Page], Awaitable[ASGIApp]]

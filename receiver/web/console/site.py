@@ -11,16 +11,23 @@ from starlette.routing import Route
 from receiver.web.api.context import ApiContext
 from receiver.web.console.access import Access
 from receiver.web.console.assets import Assets
+from receiver.web.console.lists import LISTS, export, list_page
 from receiver.web.console.operations import Operations
 from receiver.web.console.overview import overview
-from receiver.web.console.pages import Console, PageRoute, base_of, on_http_error
+from receiver.web.console.pages import Console, Handler, PageRoute, base_of, on_http_error
 from receiver.web.console.paths import PATH
 from receiver.web.console.rendering import Renderer
+from receiver.web.console.search import search
+from receiver.web.console.streams import events
 
 
 def console(context: ApiContext) -> Starlette:
     """The console as an application; its paths begin with `/console`."""
-    pages = {"/": overview}
+    pages: dict[str, Handler] = {"/": overview, "/search": search, "/stream": events}
+    for spec in LISTS:
+        pages[f"/{spec.name}"] = list_page(spec)
+        for form in ("csv", "json"):
+            pages[f"/{spec.name}.{form}"] = export(spec, form)
     parts = Console(context, Access(context), Assets(), Renderer(), Operations(context), frozenset(pages))
 
     async def with_slash(request: Request) -> RedirectResponse:
