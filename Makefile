@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history kills listen-kills model pooled chaos crash-images clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night kills listen-kills model pooled chaos crash-images clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench   compare throughput with a bare endpoint"
 	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake, idle replicas, a held transaction"
 	@echo "make bench-history  measure what 1,000, 100,000 and 1,000,000 stored events cost, on each kind of store"
+	@echo "make bench-night  run the tasks of a night on call on 1,000,000 stored events, on each kind of store"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make listen-kills  kill listen 100 times while events arrive, and compare what the application got"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
@@ -108,6 +109,10 @@ bench-history: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.history $(if $(SHORT),--short)
 	@$(BIN)/python -m benchmarks.held_transaction --rate 200 $(if $(SHORT),--seconds 2)
 	@$(BIN)/python -m benchmarks.bulk $(if $(SHORT),--runs 2000)
+
+# SHORT=1: a short run, to see that it works.
+bench-night: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.night $(if $(SHORT),--events 5000)
 
 clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* *.egg-info

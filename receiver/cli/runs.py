@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from operator import itemgetter
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +30,7 @@ from receiver.cli.options import (
     check_choice,
     event_filter,
 )
-from receiver.cli.output import confirm, format_time
+from receiver.cli.output import format_time
 from receiver.cli.run_errors import errors
 from receiver.cli.text_output import echo, echo_error
 from receiver.model.audit import AuditOperation
@@ -41,9 +38,8 @@ from receiver.model.ids import time_of_id
 from receiver.store.states import ENDED_STATES, OPEN_STATES, RunState
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from receiver.engine.batch_writer import BatchWriter
+    from receiver.cli.run_changes import Key
+    from receiver.store.database import Database
     from receiver.store.error_search import ErrorMatches
     from receiver.store.event_pages import Filter
 
@@ -180,8 +176,13 @@ def replay(
     metadata: Metadata = None,
     after: After = None,
     yes: Yes = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait until they have run, and say how they ended; exit 1 if not all succeed."),
+    ] = False,
 ) -> None:
     """Make finished runs due again, with all their attempts: those of one event, or all that match the filters."""
+    from receiver.cli.run_changes import RunAction, change_runs
     from receiver.store import runs
 
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
@@ -190,16 +191,16 @@ def replay(
     def resume_hint(last: str) -> str:
         return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
 
-    done = _change_each(
-        config,
-        event,
-        filter,
-        yes,
-        _BulkAction(
-            "Replay", "Runs due", "replayed", AuditOperation.REPLAY_RUNS, ENDED_STATES, runs.replay, resume_hint
-        ),
-    )
-    echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
+    def report(database: Database, changed: Sequence[Key]) -> None:
+        _report_due(changed)
+        if wait and changed:
+            from receiver.cli.run_waiting import wait_for_runs
+
+            wait_for_runs(database, changed)
+
+    operation = AuditOperation.REPLAY_RUNS
+    action = RunAction("Replay", "Runs due", "replayed", operation, ENDED_STATES, runs.replay, resume_hint, report)
+    change_runs(config, event, filter, yes, action)
 
 
 @app.command()
@@ -219,6 +220,7 @@ def cancel(
     yes: Yes = False,
 ) -> None:
     """Cancel open runs: those of one event, or all that match. A running handler is stopped within a lease."""
+    from receiver.cli.run_changes import RunAction, change_runs
     from receiver.store import runs
 
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
@@ -226,16 +228,14 @@ def cancel(
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."
 
-    done = _change_each(
-        config,
-        event,
-        filter,
-        yes,
-        _BulkAction(
-            "Cancel", "Runs cancelled", "cancelled", AuditOperation.CANCEL_RUNS, OPEN_STATES, runs.cancel, resume_hint
-        ),
+    def report(database: Database, changed: Sequence[Key]) -> None:
+        echo(f"Runs cancelled: {len(changed):,}.")
+
+    operation = AuditOperation.CANCEL_RUNS
+    action = RunAction(
+        "Cancel", "Runs cancelled", "cancelled", operation, OPEN_STATES, runs.cancel, resume_hint, report
     )
-    echo(f"Runs cancelled: {done:,}.")
+    change_runs(config, event, filter, yes, action)
 
 
 @app.command("retry-now")
@@ -254,6 +254,7 @@ def retry_now(
     yes: Yes = False,
 ) -> None:
     """Make pending runs due now, without their wait: those of one event, or all that match. Attempts count."""
+    from receiver.cli.run_changes import RunAction, change_runs
     from receiver.store import runs
 
     filter = _filter(source, type_, None, job, handler, since, until, error_kind, reason, metadata)
@@ -261,114 +262,13 @@ def retry_now(
     def resume_hint(last: str) -> str:
         return "The same command continues with the rest."
 
-    pending = (RunState.PENDING,)
-    done = _change_each(
-        config,
-        event,
-        filter,
-        yes,
-        _BulkAction(
-            "Retry now", "Runs due", "retried", AuditOperation.RETRY_RUNS, pending, runs.retry_now, resume_hint
-        ),
-    )
-    echo(f"Runs due: {done:,}; a running receiver starts them within a second.")
+    def report(database: Database, changed: Sequence[Key]) -> None:
+        _report_due(changed)
+
+    operation, states = AuditOperation.RETRY_RUNS, (RunState.PENDING,)
+    action = RunAction("Retry now", "Runs due", "retried", operation, states, runs.retry_now, resume_hint, report)
+    change_runs(config, event, filter, yes, action)
 
 
-@dataclass(frozen=True, slots=True)
-class _BulkAction:
-    """A change of many runs.
-
-    Attributes:
-        verb, past, participle: for the messages, such as `Cancel`, `Runs cancelled` and `cancelled`.
-        operation: its name in the audit log.
-        states: of the runs that it can change; the first is the example in a message.
-        change: changes some runs, (event id, handler), in one transaction; returns those that it changed.
-        resume_hint: how to continue after a stop, given the last event that was changed.
-    """
-
-    verb: str
-    past: str
-    participle: str
-    operation: AuditOperation
-    states: tuple[RunState, ...]
-    change: Callable[[Connection, list[tuple[str, str]], float], list[tuple[str, str]]]
-    resume_hint: Callable[[str], str]
-
-    @property
-    def example(self) -> str:
-        """A filter, for a message."""
-        return f"--state {self.states[0]}" if len(self.states) > 1 else "--handler NAME"
-
-
-class _Progress:
-    """Counts what is committed, and shows it."""
-
-    def __init__(self, action: _BulkAction) -> None:
-        from receiver.cli.bulk_changes import StatusLine
-
-        self._action = action
-        self._last = ""
-        self.changed = 0
-        self.status = StatusLine(action.verb)
-
-    def add(self, committed: tuple[str, int]) -> None:
-        self._last, changed = committed
-        self.changed += changed
-        self.status.update(self.summary())
-
-    def summary(self) -> str:
-        """See `BulkProgress.summary`."""
-        return f"{self._action.past}: {self.changed:,}"
-
-    def resume_hint(self) -> str:
-        """See `BulkProgress.resume_hint`."""
-        return self._action.resume_hint(self._last) if self._last else "Repeat the command."
-
-
-def _change_each(config: Path | None, event: str | None, filter: Filter, yes: bool, action: _BulkAction) -> int:
-    """Change each run; return how many were changed."""
-    from receiver.cli import counting
-    from receiver.cli.bulk_changes import run_in_batches
-    from receiver.cli.ids import find_event_id, resolve_ids
-    from receiver.cli.recording import auditor
-    from receiver.cli.session import check_handler, check_names, open_session
-    from receiver.engine import matching
-    from receiver.store.event_pages import Filter
-
-    if event is None and filter == Filter():
-        raise typer.BadParameter(f"Name an event, or filter the runs, as in {action.example}.")
-    if filter.state is not None and filter.state not in action.states:
-        *others, last = action.states
-        raise typer.BadParameter(
-            f"--state: a run that is {filter.state} cannot be {action.participle}; "
-            f"one that is {', '.join(others)} or {last} can."
-        )
-    with open_session(config) as (settings, database):
-        check_names(settings, database, filter.source, filter.type, filter.metadata)
-        if event is not None:
-            filter = replace(filter, event_id=find_event_id(database, event))
-        filter = resolve_ids(database, filter)
-        described = matching.describe_filter(filter)
-        states = tuple(state for state in action.states if filter.state in (None, state))
-        filter = counting.up_to_now(database, filter)
-        number = counting.count(counting.runs(database, filter, states))
-        if not number:
-            check_handler(settings, filter.handler)
-        echo(f"Matching runs: {matching.format_count(number)}.")
-        if not number:
-            return 0
-        if event is None:
-            confirm(f"{action.verb} {matching.format_count(number)} runs?", yes)
-        progress = _Progress(action)
-
-        def change(connection: Connection, by_event: Sequence[list[tuple[str, str]]]) -> tuple[str, int]:
-            keys = [key for keys_of_event in by_event for key in keys_of_event]
-            return keys[-1][0], len(action.change(connection, keys, time.time()))
-
-        async def work(writer: BatchWriter) -> None:
-            async for page in matching.pages_of_runs(writer, filter, states):
-                await writer.write(change, page, progress.add)
-
-        recorder = auditor(settings, action.operation).bulk(**described)
-        run_in_batches(database, recorder, itemgetter(1), work, progress, progress.status.shown)
-        return progress.changed
+def _report_due(changed: Sequence[Key]) -> None:
+    echo(f"Runs due: {len(changed):,}; a running receiver starts them within a second.")

@@ -89,7 +89,7 @@ def _facts(found: Status) -> Iterator[str]:
         attempts = handler.succeeded + handler.failed
         rate = f"{handler.failed / attempts:.1%}" if attempts else "none"
         yield (
-            f"handler    {handler.name}: {attempts:,} attempts in 1 h, {rate} failed, "
+            f"handler    {handler.name}: {attempts:,} attempts/h, {rate} failed, "
             f"p50 {_bound(handler.p50_seconds)}, p95 {_bound(handler.p95_seconds)}"
         )
     for disk in found.disks:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.engine.status import OPERATOR_REASONS, Refusals, SourceStatus, Status
+from receiver.store.run_errors import ErrorGroup
 from receiver.store.states import RunState
 
 LATE_SECONDS = 300.0
@@ -105,14 +106,13 @@ def _failing(source: SourceStatus, now: float) -> Iterator[Problem]:
 
 def _silent(source: SourceStatus, now: float) -> Iterator[Problem]:
     if source.is_silent and not source.failing and source.pause is None:
-        minutes = source.silent_seconds / 60
-        text = f"{source.name} has open jobs, and nothing was received from it for {minutes:,.0f} minutes."
+        text = f"{source.name} has open jobs, and nothing was received from it for {_span(source.silent_seconds)}."
         yield Problem("source_silent", text, f"tts-receiver sources test {source.name}")
 
 
 def _wrong_secret(source: SourceStatus, now: float) -> Iterator[Problem]:
     if refused := _since_accepted(source, _WRONG_SECRET):
-        what = "no signing secret is valid now" if refused.reason == "no_active_key" else "a wrong secret, or a forger"
+        what = "no signing secret is valid now" if refused.reason == "no_active_key" else "a wrong secret or a forger"
         text = f"Deliveries of {source.name} are refused, {refused.last_day:,} in 24 hours: {what}."
         yield Problem("wrong_secret", text, "tts-receiver sources list")
 
@@ -131,18 +131,25 @@ def _since_accepted(source: SourceStatus, reasons: tuple[str, ...]) -> Refusals 
 
 def _runs(status: Status) -> Iterator[Problem]:
     if status.working and (status.oldest_due_seconds or 0.0) > LATE_SECONDS:
-        text = (
-            f"A run is due for {(status.oldest_due_seconds or 0.0) / 60:,.0f} minutes, and no process has started it."
-        )
+        text = f"A run is due for {_span(status.oldest_due_seconds or 0.0)}, and no process has started it."
         yield Problem("runs_late", text, "tts-receiver handlers")
     if dead := status.runs[RunState.DEAD]:
         largest = status.dead.largest[0] if status.dead.largest else None
-        why = "" if largest is None else f", most of them {largest.handler}: {largest.reason or largest.error_kind}"
-        runs = "One run has" if dead == 1 else f"{dead:,} runs have"
-        yield Problem(
-            "runs_dead", f"{runs} failed for good{why.replace('most of them ', '') if dead == 1 else why}.",
-            "tts-receiver runs errors",
-        )  # fmt: skip
+        runs, of = ("One run has", "") if dead == 1 else (f"{dead:,} runs have", "{:,} of them ")
+        why = "" if largest is None else f", {of.format(largest.count)}in {_why(largest)}"
+        yield Problem("runs_dead", f"{runs} failed for good{why}.", "tts-receiver runs errors")
+
+
+def _why(group: ErrorGroup) -> str:
+    """The handler, and why its runs failed, if code that stored the reason has run them."""
+    return f"{group.handler} ({why})" if (why := group.reason or group.error_kind) else group.handler
+
+
+def _span(seconds: float) -> str:
+    for name, length in (("days", 86_400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {name}"
+    return f"{seconds / 60:.0f} minutes"
 
 
 def _decisions(source: SourceStatus) -> Iterator[Problem]:

@@ -37,6 +37,9 @@ _STATE = case(
 ).label("state")
 
 
+AGAIN = "to be tried again"
+"""The outcome of a run of which an attempt has failed, and another one is planned."""
+
 MAX_IDS = 500
 """Events that one statement reads, at the most."""
 
@@ -167,6 +170,21 @@ def runs_of_page(
         rows = connection.execute(select(runs.c.event_id, runs.c.handler).where(*of_batch))
         keys += sorted((row.event_id, row.handler) for row in rows)
     return keys
+
+
+def outcomes_of_runs(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str | None]:
+    """How these runs, (event id, handler), have ended since they were replayed; None for each that has not.
+
+    An outcome is the state, `deleted`, or `AGAIN`.
+    """
+    outcomes: dict[tuple[str, str], str | None] = dict.fromkeys(keys, "deleted")
+    for batch in _batches(list(dict.fromkeys(event_id for event_id, _ in keys))):
+        columns = runs.c.event_id, runs.c.handler, runs.c.state, runs.c.attempt > runs.c.forgiven
+        for event_id, handler, state, failed in connection.execute(select(*columns).where(runs.c.event_id.in_(batch))):
+            if (event_id, handler) in outcomes:
+                again = AGAIN if failed and state == RunState.PENDING else None
+                outcomes[event_id, handler] = again if state in OPEN_STATES else state
+    return outcomes
 
 
 def events_with_runs(connection: Connection, filters: Filter, limit: int) -> list[str]:

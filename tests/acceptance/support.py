@@ -93,8 +93,9 @@ class Sender:
         retry_after: the header of the last answer.
     """
 
-    def __init__(self, timeout: float = PATIENCE) -> None:
+    def __init__(self, timeout: float = PATIENCE, source: str = SOURCE) -> None:
         self._timeout = timeout
+        self._path = f"/webhooks/{source}"
         self.retry_after: str | None = None
         self._at: str | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -109,7 +110,7 @@ class Sender:
             )
             self._at = base
         try:
-            self._connection.request("POST", f"/webhooks/{SOURCE}", body, headers or signed_headers(body))
+            self._connection.request("POST", self._path, body, headers or signed_headers(body))
             answer = self._connection.getresponse()
             self.retry_after = answer.getheader("Retry-After")
             return answer.status, json.loads(answer.read())

@@ -257,7 +257,7 @@ async def test_the_api_answers_the_same_of_a_running_receiver(
         found = Status.model_validate(await client.json("/v1/status"))
         # Not that of the secret, if both deliveries were counted in the same minute.
         assert {problem.name for problem in found.problems} - {"wrong_secret"} == {"runs_dead"}
-        assert found.problems[-1].text == "One run has failed for good, refuse: no_such_voice."
+        assert found.problems[-1].text == "One run has failed for good, in refuse (no_such_voice)."
         assert found.problems[-1].command == "tts-receiver runs errors"
         [source] = found.sources
         assert source.accepted == 1

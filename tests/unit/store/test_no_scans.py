@@ -336,6 +336,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         views.summaries: [([EVENT],)],
         views.orphaned: [(["save_audio"],)],
         views.runs_of_page: [(criteria, tuple(RunState), 10) for criteria in FILTERS],
+        views.outcomes_of_runs: [([(EVENT, "log"), (EVENT, "other")],)],
         views.signed_events: [([EVENT, f"evt_{2:032x}"],)],
         waiting_runs.count: [()],
         waiting_runs.finish: [([FINISH],)],
