@@ -16,6 +16,8 @@ from tests.postgresql_server import PostgresqlServer, running_server
 from tests.server_folder import reason_for_no_small_disk
 from tests.stores import query
 
+pytestmark = pytest.mark.postgresql
+
 MEGABYTES = 160
 CONFIGURATION = "min_wal_size = 32MB\nmax_wal_size = 32MB\nshared_buffers = 16MB\n"
 HANDLER = """

@@ -45,6 +45,12 @@ _WRITES = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 # rows, where it guesses that this is cheaper, as in a table that was not analysed yet.
 _OFF = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 _PLANS = "; ".join(f"SET LOCAL {name} = off" for name in _OFF)
+_VALUES = "SET LOCAL extra_float_digits = 1; SET LOCAL array_nulls = on"
+"""Values are read as they were written, whatever the role has: all digits of times, and NULL in arrays of a batch."""
+_NO_LIMIT = "; SET LOCAL transaction_timeout = 0"
+"""A limit of the role is for other clients: batches and copies have their own limits."""
+_HAS_LIMIT = 170_000
+"""The first version with `transaction_timeout`."""
 _READS = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A connection whose peer has vanished is found within half a minute.
 _CONNECT: dict[str, Any] = {
@@ -97,7 +103,8 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
             connection,
             f"{mode}; SET LOCAL lock_timeout = {_milliseconds(seconds)}; "
             f"SET LOCAL statement_timeout = {_milliseconds(STATEMENT_SECONDS)}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(idle_seconds)}; {_PLANS}",
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(idle_seconds)}; {_PLANS}; {_VALUES}"
+            f"{_NO_LIMIT if driver.info.server_version >= _HAS_LIMIT else ''}",
         )
 
     @event.listens_for(engine, "checkout")

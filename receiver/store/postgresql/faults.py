@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import URL, exc
@@ -20,11 +21,12 @@ DATA_CORRUPTED, INDEX_CORRUPTED = "XX001", "XX002"
 READ_ONLY = "25006"
 STATEMENT_TIMEOUT = "57014"
 TOO_MANY_CONNECTIONS = "53300"
-NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN = "42501", "42P01", "42703"
+NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN, NO_SCHEMA = "42501", "42P01", "42703", "3F000"
+IDLE_SESSION, IDLE_TRANSACTION, TRANSACTION_TIMEOUT = "57P05", "25P03", "25P04"
 UNKNOWN_STATEMENT, STATEMENT_EXISTS = "26000", "42P05"
 
 _RETRIED = {SERIALIZATION_FAILURE, DEADLOCK}
-_SETUP = {NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN, UNKNOWN_STATEMENT, STATEMENT_EXISTS}
+_SETUP = {NO_PRIVILEGE, UNDEFINED_TABLE, UNDEFINED_COLUMN, NO_SCHEMA, UNKNOWN_STATEMENT, STATEMENT_EXISTS}
 """Every write fails with these, whatever it is. The driver counts them as mistakes in a statement."""
 _POOLER = "a pooler gives each transaction another session: set store.pooled = true for every process on this store"
 _ADVICE = {
@@ -36,9 +38,14 @@ _ADVICE = {
     "GRANT CREATE, USAGE ON SCHEMA public",
     UNKNOWN_STATEMENT: _POOLER,
     STATEMENT_EXISTS: _POOLER,
+    NO_SCHEMA: "no schema in the role's search_path exists: correct it by ALTER ROLE, or create the schema",
+    IDLE_SESSION: "set idle_session_timeout = 0 for the role and the database",
+    IDLE_TRANSACTION: "the receiver's process was stopped, or its machine is overloaded",
+    TRANSACTION_TIMEOUT: "set transaction_timeout = 0 for the role and the database, or look for slow disks",
     UNDEFINED_TABLE: "run `tts-receiver db upgrade`, and check the role's search_path",
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
+_TLS = "correct sslmode and sslrootcert of the address, or the server's certificate"
 _UNREACHABLE = "check that the server runs, and that the host and the port of the address are right"
 _REFUSALS = {
     "authentication failed": "correct the user and the password of the address, or the server's",
@@ -47,10 +54,24 @@ _REFUSALS = {
     "does not exist": "create it, or correct the address",
     "connection slots": _ADVICE[TOO_MANY_CONNECTIONS],
     "too many clients": _ADVICE[TOO_MANY_CONNECTIONS],
+    "too many connections for role": "raise its CONNECTION LIMIT by ALTER ROLE, or end its other clients",
+    "too many connections for database": "raise its CONNECTION LIMIT by ALTER DATABASE, or end its other clients",
     "too many connections": _ADVICE[TOO_MANY_CONNECTIONS],
     "session is read-only": _ADVICE[READ_ONLY],
 }
 """What to do, by a part of the server's message: the driver has no code of a connection that was never made."""
+_CONNECTING = {
+    "does not support SSL": "turn TLS on in the server, or correct sslmode of the address",
+    "certificate": _TLS,
+    "SSL error": _TLS,
+    "invalid connection option": "correct the options of the address, which follow the ?",
+    "invalid sslmode value": "correct the options of the address, which follow the ?",
+    "unsupported startup parameter": "the pooler refuses this option of the address: leave it out, or name it in the "
+    "pooler's ignore_startup_parameters",
+    "the database system is": "it is starting, stopping or recovering, and its log says why: wait, or repair it",
+    "has not answered": "the server hangs, is overloaded, or the network to it passes nothing on",
+}
+"""The same where no login was refused."""
 
 
 def code_of(error: exc.DBAPIError) -> str | None:
@@ -83,16 +104,21 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
         return malformed(url, text)
     if code == DISK_FULL:
         return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
-    if code is None and not isinstance(error, exc.OperationalError | exc.InterfaceError):
-        return StoreUnavailable(f"The store {location} failed: {text}.")  # the driver refused a value
-    refused = next((advice for words, advice in _REFUSALS.items() if words in text), None)
-    if code is None and refused is not None:
-        return StoreUnavailable(f"The store {location} refuses the login ({text}): {refused}.")
-    if code is None or code.startswith(("08", "57P")):
-        return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
     if code in _ADVICE:
         return StoreUnavailable(f"The store {location} cannot be used ({text}): {_ADVICE[code]}.")
+    if code is None and (refused := _advice(text, _REFUSALS)):
+        return StoreUnavailable(f"The store {location} refuses the login ({text}): {refused}.")
+    if code is None and (advice := _advice(text, _CONNECTING)):
+        return StoreUnavailable(f"The store {location} cannot be reached ({text}): {advice}.")
+    if code is None and not isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return StoreUnavailable(f"The store {location} failed: {text}.")  # the driver refused a value
+    if code is None or code.startswith(("08", "57P")):
+        return StoreUnavailable(f"The store {location} cannot be reached ({text}): {_UNREACHABLE}.")
     return StoreUnavailable(f"The store {location} failed ({code}): {text}.")
+
+
+def _advice(text: str, known: Mapping[str, str]) -> str | None:
+    return next((advice for words, advice in known.items() if words in text), None)
 
 
 def locked(url: URL) -> StoreLocked:

@@ -37,6 +37,8 @@ CALL_SECONDS = 10.0
 ANSWER_SECONDS = CALL_SECONDS + 2.0
 """How long its answer may take: beyond this, the server hangs."""
 
+# Servers before 14 have no limit of idle sessions, which would end this one again and again, and release the lock.
+_STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 # The server finds a machine that has vanished, and with it the lock of its process.
 _SESSION = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
@@ -178,6 +180,7 @@ class Listener:
             raise NotConnected(faults.text_of(error, self._url)) from None
         try:
             connection.execute(_SESSION.encode(), prepare=False)
+            connection.execute(_STAY, prepare=False)
             self._opened(connection)
         except psycopg.Error as error:
             connection.close()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import random
+import select
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import Connection, text
 
 from receiver.cli.store_check import check_store
 from receiver.clock import SystemClock
 from receiver.errors import StoreUnavailable
+from receiver.store import inbox, views
 from receiver.store.backends import backend_of
 from receiver.store.database import Database
 from receiver.store.migrate import migrate, revision
 from receiver.store.postgresql.address import location_of, postgresql_url
+from tests.patience import PATIENCE
 from tests.postgresql_server import PostgresqlServer
+from tests.unit.store.conftest import MakeDelivery
 
 pytestmark = pytest.mark.postgresql
 
@@ -110,3 +116,113 @@ def test_a_role_that_may_not_create_tables_is_told_by_check(postgresql: Postgres
         assert check_store(owners) == []
         assert owners.query(revision) is None, "nothing was created"
     postgresql.execute("DROP ROLE without_rights")
+
+
+@contextmanager
+def role_with(server: PostgresqlServer, *settings: str, options: str = "") -> Iterator[Database]:
+    """An empty database of a role with these settings."""
+    role = f"set_{server.create()}"
+    name = role.removeprefix("set_")
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    server.execute(f"ALTER DATABASE {name} OWNER TO {role}")
+    for setting in settings:
+        server.execute(f"ALTER ROLE {role} SET {setting}")
+    url = server.url(name).replace("postgres:@", f"{role}:@") + options
+    with closing(Database(backend_of(url, Path("/")))) as database:
+        yield database
+    server.drop(name)
+    server.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.direct
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("search_path = nowhere", "no schema in the role's search_path exists"),
+        ("default_transaction_read_only = on", "it is a standby, or read-only"),
+    ],
+)
+def test_a_setting_of_the_role_that_lets_nothing_work_is_named(
+    postgresql: PostgresqlServer, setting: str, said: str
+) -> None:
+    with role_with(postgresql, setting) as database:
+        [problem] = check_store(database)
+        assert said in problem.what
+        with pytest.raises(StoreUnavailable, match=said):
+            migrate(database)
+
+
+@pytest.mark.direct
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("&sslmode=nonsense", "correct the options of the address"),
+        ("&nonsense=1", "correct the options of the address"),
+    ],
+)
+def test_an_option_of_the_address_that_is_wrong_is_named(postgresql: PostgresqlServer, options: str, said: str) -> None:
+    with role_with(postgresql, options=options) as database:
+        [problem] = check_store(database)
+        assert said in problem.what
+
+
+@pytest.mark.direct
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "array_nulls = off",
+        "bytea_output = 'escape'",
+        "datestyle = 'SQL, DMY'",
+        "default_transaction_deferrable = on",
+        "default_transaction_isolation = 'serializable'",
+        "extra_float_digits = -15",
+        "idle_in_transaction_session_timeout = '100ms'",
+        "intervalstyle = 'iso_8601'",
+        "lock_timeout = '100ms'",
+        "standard_conforming_strings = off",
+        "statement_timeout = '100ms'",
+        "timezone = 'Asia/Kathmandu'",
+        "transaction_timeout = '100ms'",
+    ],
+)
+def test_a_setting_of_the_role_changes_nothing(
+    postgresql: PostgresqlServer, delivery: MakeDelivery, setting: str
+) -> None:
+    made = delivery("job_ä\\'", key_id=None)
+    with role_with(postgresql, setting) as database:
+        migrate(database)
+
+        def accept(connection: Connection) -> None:
+            connection.execute(text("SELECT pg_sleep(0.3)"))
+            inbox.accept(connection, [made])
+
+        database.transact(accept)
+        found = database.query(views.get_event, made.event_id)
+        assert found is not None
+        for column in ("received_at", "body", "key", "key_id"):
+            assert found[column] == getattr(made, column)
+        assert check_store(database) == []
+
+
+@pytest.mark.direct
+def test_a_limit_of_idle_sessions_does_not_end_the_session_of_a_process(postgresql: PostgresqlServer) -> None:
+    with role_with(postgresql, "idle_session_timeout = '50ms'") as database:
+        migrate(database)
+        processes = database.processes("me", SystemClock(), random.Random(0))
+        processes.join()
+        with psycopg.connect(postgresql.url("postgres"), autocommit=True) as other:
+            other.execute("SET idle_session_timeout = '50ms'")
+            until_ended = select.poll()
+            until_ended.register(other.fileno(), select.POLLIN)
+            assert until_ended.poll(PATIENCE * 1000), "the limit has passed, and this session is ended"
+        assert processes.is_visible
+        processes.leave()
+
+
+@pytest.mark.direct
+def test_a_limit_of_the_roles_connections_is_named(postgresql: PostgresqlServer) -> None:
+    with role_with(postgresql) as database:
+        [role] = database.query(lambda connection: connection.execute(text("SELECT current_user")).scalars().all())
+        postgresql.execute(f"ALTER ROLE {role} CONNECTION LIMIT 1")
+        with pytest.raises(StoreUnavailable, match="raise its CONNECTION LIMIT by ALTER ROLE"):
+            database.transact(revision)
