@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
 
 
 class LocalCounter:
@@ -54,24 +57,59 @@ class LocalCounters(Collector):
         return ()
 
 
-class LocalHistogram(Collector):
-    """A histogram without labels to which one thread adds values.
+class Observations:
+    """The values that one thread adds to a histogram, for one combination of labels."""
 
-    Args:
-        buckets: upper bounds, ascending.
-    """
+    __slots__ = ("_bounds", "_counts", "_sum")
 
-    def __init__(self, name: str, documentation: str, buckets: Sequence[float], registry: CollectorRegistry) -> None:
-        self._empty = Histogram(name, documentation, buckets=buckets, registry=None)
-        self._bounds = tuple(buckets)
-        self._counts = [0] * (len(buckets) + 1)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
-        registry.register(self)
 
     def observe(self, amount: float) -> None:
         """Add a value."""
         self._counts[bisect_left(self._bounds, amount)] += 1
         self._sum += amount
+
+    def samples(self) -> dict[str, float]:
+        """By the end of a sample's name, and for a bucket by its bound, the current value."""
+        cumulative = list(accumulate(self._counts))
+        bounds = map(floatToGoString, (*self._bounds, float("inf")))
+        return {"_sum": self._sum, "_count": cumulative[-1], **dict(zip(bounds, cumulative, strict=True))}
+
+
+class LocalHistogram(Collector):
+    """A histogram to which one thread adds values.
+
+    Args:
+        buckets: upper bounds, ascending.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Sequence[str] = (),
+        *,
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._empty = Histogram(name, documentation, labelnames, buckets=buckets, registry=None)
+        self._labelnames = tuple(labelnames)
+        self._bounds = tuple(buckets)
+        self._observed: dict[tuple[str, ...], Observations] = {}
+        if not labelnames:
+            self.labels()
+        registry.register(self)
+
+    def labels(self, *values: str) -> Observations:
+        """Where to add values with these labels."""
+        if values not in self._observed:
+            if values:
+                self._empty.labels(*values)
+            self._observed[values] = Observations(self._bounds)
+        return self._observed[values]
 
     def describe(self) -> Iterable[Metric]:
         """Its name and type."""
@@ -79,18 +117,12 @@ class LocalHistogram(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Its current values."""
-        counts = list(self._counts)
-        bounds = (*self._bounds, float("inf"))
         (metric,) = self._empty.collect()
-        samples = []
-        for sample in metric.samples:
-            value = sample.value
-            if sample.name.endswith("_bucket"):
-                value = sum(counts[: bounds.index(float(sample.labels["le"])) + 1])
-            elif sample.name.endswith("_count"):
-                value = sum(counts)
-            elif sample.name.endswith("_sum"):
-                value = self._sum
-            samples.append(sample._replace(value=value))
-        metric.samples = samples
+        current = {labels: observed.samples() for labels, observed in list(self._observed.items())}
+        metric.samples = [sample._replace(value=self._value(sample, current)) for sample in metric.samples]
         return [metric]
+
+    def _value(self, sample: Sample, current: Mapping[tuple[str, ...], Mapping[str, float]]) -> float:
+        values = current.get(tuple(sample.labels[name] for name in self._labelnames), {})
+        kind = sample.labels.get("le", sample.name[sample.name.rindex("_") :])
+        return values.get(kind, sample.value)

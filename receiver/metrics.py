@@ -109,7 +109,7 @@ class Metrics:
             buckets=_FAST,
             registry=registry,
         )
-        self.handler_seconds = Histogram(
+        self.handler_seconds = LocalHistogram(
             "tts_receiver_handler_seconds", "Duration of attempts.", ["handler"], buckets=_SLOW, registry=registry
         )
         self.blocked = Counter(

@@ -7,13 +7,14 @@ import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 import structlog
 import typing_extensions
 
 from receiver.errors import NoSignedUrl
+from receiver.model.event import Event
 from receiver.store.artifacts import ArtifactRow
 
 O = TypeVar("O")  # noqa: E741 - the handler's options
@@ -112,6 +113,27 @@ class Artifact:
         )
 
 
+class ContextServices(Protocol):
+    """What contexts give access to; one object for all."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that handlers run on."""
+
+    def logger(self, context: Context[Any, Any], event: Event) -> structlog.typing.FilteringBoundLogger:
+        """A logger, bound to source, event, job, handler and attempt."""
+
+    @property
+    def client(self) -> Callable[[str], httpx.AsyncClient]:
+        """A handler's HTTP client."""
+
+    def audio(self, event: Event) -> Awaitable[Artifact]:
+        """As `Context.audio`."""
+
+    def audio_files(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
+        """As `Context.audio_files`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(Generic[O, S]):
     """What one attempt of a handler works with.
@@ -129,16 +151,13 @@ class Context(Generic[O, S]):
     idempotency_key: str
     options: O
     state: S = None  # type: ignore[assignment]
-    _log: Callable[[], structlog.typing.FilteringBoundLogger] = field(repr=False)
-    _http: Callable[[], httpx.AsyncClient] = field(repr=False)
-    _audio: Callable[[], Awaitable[Artifact]] = field(repr=False)
-    _audio_files: Callable[[], Awaitable[tuple[Artifact, ...]]] = field(repr=False)
-    _loop: asyncio.AbstractEventLoop = field(repr=False)
+    _event: Event = field(repr=False)
+    _services: ContextServices = field(repr=False)
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
         """A logger, bound to source, event, job, handler and attempt."""
-        return self._log()
+        return self._services.logger(self, self._event)
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -147,7 +166,7 @@ class Context(Generic[O, S]):
         Its requests raise httpx's errors, and BlockedAddress for a private address, unless the handler's table has
         `allow_private_addresses`.
         """
-        return self._http()
+        return self._services.client(self.handler)
 
     async def audio(self) -> Artifact:
         """The event's audio: fetched, verified and stored once for all handlers. Of several files the first.
@@ -159,7 +178,7 @@ class Context(Generic[O, S]):
             AudioDelayed: the provider asks to wait.
             AudioError: the fetch failed this time. Do not catch these: each ends the attempt in the right way.
         """
-        return await self._audio()
+        return await self._services.audio(self._event)
 
     async def audio_files(self) -> tuple[Artifact, ...]:
         """All files of the event's job, in the provider's order: stems of a song, parts of a podcast.
@@ -171,8 +190,8 @@ class Context(Generic[O, S]):
             AudioError: as `audio`, if any file cannot be fetched; the others stay stored.
             AudioRefused: also if the job has more files than are fetched for one job.
         """
-        return await self._audio_files()
+        return await self._services.audio_files(self._event)
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """For plain handlers, which run in a thread: wait for a coroutine, as in `ctx.wait(ctx.audio())`."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._services.loop).result()

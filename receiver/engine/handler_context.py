@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 import structlog
 
 from receiver.engine.audio import AudioService
 from receiver.engine.clients import HandlerClients
-from receiver.engine.context import Context
+from receiver.engine.context import Artifact, Context
 from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import HandlerLoop
@@ -31,36 +31,43 @@ class HandlerCalls:
     def __init__(self, registry: Registry, handlers: HandlerLoop, clients: HandlerClients, audio: AudioService) -> None:
         self._registry = registry
         self._handlers = handlers
-        self._clients = clients
+        self.client = clients.get
+        """A handler's HTTP client."""
         self._audio = audio
 
     def __call__(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
         """One execution, to be awaited on the handlers' loop."""
-        event = build_event(**claim.event)
-        return self._handlers.execute(self._registry[claim.handler].handler, event, self._context(claim, event))
+        event, name = build_event(**claim.event), claim.handler
+        entry = self._registry[name]
+        context: Context[Any] = Context(
+            handler=name, attempt=claim.counted, idempotency_key=f"{claim.event_id}:{name}", options=entry.options,
+            _event=event, _services=self,
+        )  # fmt: skip
+        return self._handlers.execute(entry.handler, event, context)
 
-    def _context(self, claim: Claim, event: Event) -> Context[Any]:
-        name, audio, run_shared = claim.handler, self._audio, self._handlers.run_shared
-        return Context(
-            handler=name,
-            attempt=claim.counted,
-            idempotency_key=f"{claim.event_id}:{name}",
-            options=self._registry[name].options,
-            _log=partial(_logger, claim, event),
-            _http=lambda: self._clients.get(name),
-            _audio=lambda: run_shared(postpone_if_store_unavailable(audio.get(event))),
-            _audio_files=lambda: run_shared(postpone_if_store_unavailable(audio.get_all(event))),
-            _loop=self._handlers.loop,
+    # for the contexts
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that handlers run on."""
+        return self._handlers.loop
+
+    def logger(self, context: Context[Any, Any], event: Event) -> structlog.typing.FilteringBoundLogger:
+        """A logger, bound to source, event, job, handler and attempt."""
+        logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(
+            "handler",
+            source=event.source,
+            event_id=event.id,
+            job=event.job_id,
+            handler=context.handler,
+            attempt=context.attempt,
         )
+        return logger
 
+    async def audio(self, event: Event) -> Artifact:
+        """As `Context.audio`."""
+        return await self._handlers.run_shared(postpone_if_store_unavailable(self._audio.get(event)))
 
-def _logger(claim: Claim, event: Event) -> structlog.typing.FilteringBoundLogger:
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(
-        "handler",
-        source=event.source,
-        event_id=event.id,
-        job=event.job_id,
-        handler=claim.handler,
-        attempt=claim.counted,
-    )
-    return logger
+    async def audio_files(self, event: Event) -> tuple[Artifact, ...]:
+        """As `Context.audio_files`."""
+        return await self._handlers.run_shared(postpone_if_store_unavailable(self._audio.get_all(event)))

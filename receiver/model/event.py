@@ -31,6 +31,9 @@ class Origin(StrEnum):
     SUBMIT = "submit"
 
 
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One fact that a provider reported, stored once. Subscribe with `on=Event` to receive every event.
@@ -138,23 +141,17 @@ def build_event(
         payload: the normalised payload of a provider module (see `model.delivery.Parsed`).
         raw: the stored body.
     """
-    common: dict[str, Any] = {
-        "id": id,
-        "source": source,
-        "type": type,
-        "job_id": job_id,
-        "origin": Origin(origin),
-        "received_at": datetime.fromtimestamp(received_at, UTC),
-        "payload": payload,
-        "raw": raw,
-    }
+    details: dict[str, Any] = {}
     cls = event_class(type)
     if cls is JobCompleted:
         charged = payload.get("chars_charged")
-        common["chars_charged"] = charged if isinstance(charged, int) else None
+        details["chars_charged"] = charged if isinstance(charged, int) else None
     elif cls is JobFailed:
         error = payload.get("error")
         error = error if isinstance(error, Mapping) else {}
-        common["code"] = str(error.get("code") or "")
-        common["message"] = str(error.get("message") or "")
-    return cls(**common)
+        details["code"] = str(error.get("code") or "")
+        details["message"] = str(error.get("message") or "")
+    return cls(
+        id=id, source=source, type=type, job_id=job_id, origin=_ORIGINS[origin],
+        received_at=datetime.fromtimestamp(received_at, UTC), payload=payload, raw=raw, **details,
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
 from sqlalchemy import Connection, select
 
 from receiver.model.slots import FreeSlots
@@ -223,8 +224,16 @@ def _event_facts(connection: Connection, ids: Collection[str]) -> dict[str, dict
 
 def _event(row: Sequence[Any]) -> dict[str, Any]:
     event = dict(zip(_EVENT, row, strict=True))
-    event["payload"] = json.loads(event["payload"])
+    event["payload"] = _parsed(event["payload"])
     return event
+
+
+def _parsed(payload: str) -> Any:
+    """Of three parsers the fastest, except for what it refuses: an unpaired surrogate of an earlier release, depth."""
+    try:
+        return from_json(payload)
+    except ValueError:
+        return json.loads(payload)
 
 
 def release(connection: Connection, claims: Collection[Claim], owner: str) -> None:

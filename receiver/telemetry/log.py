@@ -75,10 +75,15 @@ class LogTelemetry(Telemetry):
 
     def run_finished(self, token: Token, result: RunResult, seconds: float, trace: str) -> None:
         """Write how the attempt ended."""
-        fields, took = run_fields(result.claim), round(seconds, 3)
-        if result.outcome == "succeeded":
-            self._succeeded(**fields, seconds=took)
+        claim, took = result.claim, round(seconds, 3)
+        if result.outcome == "succeeded" and claim.event:
+            event = claim.event
+            self._succeeded(
+                event_id=claim.event_id, source=event["source"], job=event["job_id"], handler=claim.handler,
+                attempt=claim.counted, seconds=took,
+            )  # fmt: skip
             return
+        fields = run_fields(claim)
         if result.outcome == "released":
             _dispatch.warning("run.released", **fields, seconds=took)
             return

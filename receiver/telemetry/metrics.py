@@ -51,8 +51,8 @@ class MetricsTelemetry(Telemetry):
 
     def __init__(self, metrics: Metrics, with_webhooks: Collection[str]) -> None:
         self._with_webhooks = with_webhooks
-        self._intake_seconds = metrics.intake_seconds
-        self._start_seconds = metrics.start_seconds
+        self._intake_seconds = metrics.intake_seconds.labels()
+        self._start_seconds = metrics.start_seconds.labels()
         self._run_errors = metrics.run_errors
         self._error_kinds: set[str] = set()
         self._recovered = metrics.recovered

@@ -19,7 +19,7 @@ import asyncio
 import hashlib
 import io
 import wave
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from receiver.engine.clients import HandlerClients, handler_client
-from receiver.engine.context import Context
+from receiver.engine.context import Artifact, Context
 from receiver.engine.handler import Handler
 from receiver.engine.handler_options import OptionsContext, check_options
 from receiver.engine.outcome import Outcome
@@ -45,7 +45,7 @@ from receiver.model.event import COMPLETED, FAILED, Event, JobCompleted, JobFail
 from receiver.model.retry import RetryPolicy
 from receiver.settings import HandlerSettings
 from receiver.settings.problems import read_handler_table
-from receiver.testing.audio_files import AudioSource, audio_files_of
+from receiver.testing.audio_files import AudioFiles, AudioSource, audio_files_of
 
 __all__ = ["HandlerOutcome", "completed", "failed", "make_event", "run_handler", "wav"]
 
@@ -189,14 +189,30 @@ def run_handler(
             attempt=attempt,
             idempotency_key=f"{event.id}:{bounded.name}",
             options=checked,
-            _log=lambda: log,
-            _http=get_client,
-            _audio=audio_files.first,
-            _audio_files=audio_files.all,
-            _loop=handlers.loop,
+            _event=event,
+            _services=_Services(handlers.loop, log, get_client, audio_files),
         )
         outcome = _execute(handlers, bounded, event, context)
     return _decide(outcome, bounded, attempt, tuple(lines))
+
+
+@dataclass(frozen=True)
+class _Services:
+    """What the context gives access to."""
+
+    loop: asyncio.AbstractEventLoop
+    log: structlog.typing.FilteringBoundLogger
+    client: Callable[[str], httpx.AsyncClient]
+    files: AudioFiles
+
+    def logger(self, context: Context[Any, Any], event: Event) -> structlog.typing.FilteringBoundLogger:
+        return self.log
+
+    def audio(self, event: Event) -> Awaitable[Artifact]:
+        return self.files.first()
+
+    def audio_files(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
+        return self.files.all()
 
 
 def _configured(
@@ -250,12 +266,12 @@ def _http_client(
     table: HandlerSettings,
     tls: SSLContext | None,
     transport: httpx.AsyncBaseTransport | None,
-) -> Iterator[Callable[[], httpx.AsyncClient]]:
+) -> Iterator[Callable[[str], httpx.AsyncClient]]:
     """The function behind `ctx.http`: returns a client of the given transport, or one as in the receiver."""
     clients = HandlerClients([name] if table.allow_private_addresses else [], {} if tls is None else {name: tls})
     test_client = None if transport is None else handler_client(transport)
     try:
-        yield lambda: test_client or clients.get(name)
+        yield lambda handler: test_client or clients.get(handler)
     finally:
         for client in (clients, test_client) if test_client else (clients,):
             with suppress(TimeoutError):  # the handler blocks the loop for longer than its timeout

@@ -26,9 +26,9 @@ def text_of(register: Callable[[CollectorRegistry], object]) -> str:
 @given(st.lists(st.floats(0, 20) | st.sampled_from(BUCKETS)))
 def test_a_histogram_is_shown_as_prometheus_own(values: list[float]) -> None:
     def ours(registry: CollectorRegistry) -> None:
-        histogram = LocalHistogram(NAME, WORDS, BUCKETS, registry)
+        histogram = LocalHistogram(NAME, WORDS, buckets=BUCKETS, registry=registry)
         for value in values:
-            histogram.observe(value)
+            histogram.labels().observe(value)
 
     def theirs(registry: CollectorRegistry) -> None:
         histogram = Histogram(NAME, WORDS, buckets=BUCKETS, registry=registry)
@@ -38,9 +38,24 @@ def test_a_histogram_is_shown_as_prometheus_own(values: list[float]) -> None:
     assert text_of(ours) == text_of(theirs)
 
 
+@given(st.lists(st.tuples(st.sampled_from(["save_audio", "log"]), st.floats(0, 20) | st.sampled_from(BUCKETS))))
+def test_a_histogram_with_labels_is_shown_as_prometheus_own(values: list[tuple[str, float]]) -> None:
+    def ours(registry: CollectorRegistry) -> None:
+        histogram = LocalHistogram(NAME, WORDS, ["handler"], buckets=BUCKETS, registry=registry)
+        for handler, value in values:
+            histogram.labels(handler).observe(value)
+
+    def theirs(registry: CollectorRegistry) -> None:
+        histogram = Histogram(NAME, WORDS, ["handler"], buckets=BUCKETS, registry=registry)
+        for handler, value in values:
+            histogram.labels(handler).observe(value)
+
+    assert text_of(ours) == text_of(theirs)
+
+
 def test_two_histograms_of_one_name_are_refused_as_any_two_metrics_are() -> None:
     registry = CollectorRegistry()
-    LocalHistogram(NAME, WORDS, BUCKETS, registry)
+    LocalHistogram(NAME, WORDS, buckets=BUCKETS, registry=registry)
     with pytest.raises(ValueError, match="Duplicated"):
         Histogram(NAME, WORDS, registry=registry)
 

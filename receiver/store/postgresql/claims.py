@@ -98,7 +98,7 @@ def claim_due(
     """Rows that another transaction has locked are skipped. In no order."""
     statement = _CLAIM if started is None else _CLAIM_AND_START
     with _reading(connection, handler, now) as (backlog, after):
-        rows = run_statement(connection, statement, (handler, after, now, limit, owner, until, started))
+        rows = run_statement(connection, statement, (handler, after, now, limit, owner, until, started), binary=True)
     backlog.claimed([row[4] for row in rows], now, after=after, full=len(rows) == limit)
     return rows
 

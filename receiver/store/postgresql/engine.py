@@ -192,13 +192,18 @@ def allow_long_statements(connection: Connection) -> None:
     driver.answer_seconds = None
 
 
-def run_statement(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+def run_statement(
+    connection: Connection, statement: str, parameters: Sequence[Any] = (), *, binary: bool = False
+) -> list[Any]:
     """Execute a statement with the driver itself, in the connection's transaction; return all rows.
+
+    Args:
+        binary: the server sends numbers and bytes as they are, not as text. For many rows.
 
     Raises:
         DBAPIError: as from SQLAlchemy.
     """
-    cursor = _execute(connection, statement, parameters)
+    cursor = _execute(connection, statement, parameters, binary=binary)
     return cursor.fetchall() if cursor.description is not None else []
 
 
@@ -218,11 +223,14 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
         raise _converted(connection, statement, error) from error
 
 
-def _execute(connection: Connection, statement: str, parameters: Sequence[Any] | None = None) -> Any:
+def _execute(
+    connection: Connection, statement: str, parameters: Sequence[Any] | None = None, *, binary: bool = False
+) -> Any:
     """Without parameters it may be several statements, and is not prepared."""
     driver: Any = connection.connection.driver_connection
     try:
-        return driver.execute(statement, parameters, prepare=None if parameters is not None else False)
+        prepare = None if parameters is not None else False
+        return driver.execute(statement, parameters, prepare=prepare, binary=binary)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _converted(connection, statement, error) from error
 

@@ -27,11 +27,8 @@ tracing: ContextVar[str] = ContextVar("tracing", default="")
 
 
 def context(loop: HandlerLoop, options: Any = None) -> Context[Any]:
-    nothing: Any = None
-    return Context(
-        handler="h", attempt=1, idempotency_key="", options=options, _log=nothing, _http=nothing, _audio=nothing,
-        _audio_files=nothing, _loop=loop.loop,
-    )  # fmt: skip
+    services: Any = None
+    return Context(handler="h", attempt=1, idempotency_key="", options=options, _event=EVENT, _services=services)
 
 
 def begin(loop: HandlerLoop, made: Handler, options: Any = None) -> Future[Outcome]:
