@@ -197,6 +197,13 @@ class Metrics:
             registry=registry,
         )
 
+        self.console_logins = Counter(
+            "tts_receiver_console_logins",
+            "Logins to the console by outcome (logged_in, or the reason of the refusal).",
+            ["outcome"],
+            registry=registry,
+        )
+
     def set_depth(self, depth: QueueDepth, now: float) -> None:
         """Set the gauges that come from the store."""
         self.depth.clear()

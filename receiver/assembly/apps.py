@@ -105,6 +105,7 @@ def private_app(
         exception_handlers={HTTPException: on_http_error, StoreUnavailable: on_store_error, Exception: on_fault},
     )
     app.router.redirect_slashes = False
+    client = ClientAddress(settings.server.trusted_proxies)
     context = ApiContext(
         database=parts.database,
         settings=settings,
@@ -124,9 +125,10 @@ def private_app(
         watch=jobs.watch,
         cancel=jobs.cancel,
         voices=voices.voices,
+        client=client,
+        logins=lambda outcome: parts.metrics.console_logins.labels(outcome).inc(),
     )
     app.router.default = LazyApi(context)
-    client = ClientAddress(settings.server.trusted_proxies)
     guarded = Authenticator(app, settings.api.tokens, client, required=settings.has_credentials)
     return with_console(guarded, context)
 

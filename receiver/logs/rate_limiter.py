@@ -21,6 +21,8 @@ RATE_LIMITED: Mapping[str, tuple[str, ...]] = {
     "api.store_unavailable": ("operation",),
     "clock.broken": (),
     "clock.times_not_corrected": (),
+    "console.login_refused": ("outcome",),
+    "console.session_not_extended": (),
     "delivery.not_stored": ("source", "outcome"),
     "delivery.refused": ("source", "outcome"),
     "dispatch.leases_broken": (),

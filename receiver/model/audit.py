@@ -34,6 +34,9 @@ class AuditOperation(StrEnum):
     RETRY_RUNS = "retry_runs"
     STOP_OPERATION = "stop_operation"
     PRUNE = "prune"
+    LOG_IN = "log_in"
+    LOG_OUT = "log_out"
+    REVOKE_SESSIONS = "revoke_sessions"
 
 
 class Via(StrEnum):

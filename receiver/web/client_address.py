@@ -1,4 +1,4 @@
-"""The client's address behind trusted proxies. Only for the log: no request is allowed or refused by it.
+"""The client's address behind trusted proxies. For the log, and for the limit of failed logins to the console.
 
 `X-Forwarded-For` is a list of addresses, each appended by the proxy that saw it. `Forwarded` (RFC 7239) is the same as
 a list of `for=…;by=…;proto=…`. Entries to the left of the one that a trusted proxy appended come from its client, and

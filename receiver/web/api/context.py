@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import random
 
+    from starlette.types import Scope
+
     from receiver.clock import Clock
     from receiver.engine.audit import ChangeRecorder
     from receiver.engine.operations import OperationService
@@ -38,6 +40,8 @@ class ApiContext:
         cancel: (recorder, a job's id) to its row, cancelled; None if there is no such job. Raises Conflict if it is
             too late.
         voices: (source, query) to the voices that the provider offers.
+        client: a request's scope to the sender's address.
+        logins: counts a login to the console, by how it ended.
     """
 
     database: Database
@@ -58,3 +62,5 @@ class ApiContext:
     watch: Callable[[ChangeRecorder, str, str], Awaitable[tuple[Row, bool]]]
     cancel: Callable[[ChangeRecorder, str], Awaitable[Row | None]]
     voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]
+    client: Callable[[Scope], str | None]
+    logins: Callable[[str], None]

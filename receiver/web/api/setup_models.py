@@ -39,6 +39,19 @@ class ProcessList(ResponseModel):
     items: list[Process]
 
 
+class ConsoleSession(ResponseModel):
+    """A session of the console."""
+
+    id: Annotated[str, Field(description="The SHA-256 of its cookie's value, in hex.")]
+    actor: Annotated[str, Field(description="A user, or a token's id.")]
+    credential: Annotated[str, Field(description="What the actor logged in with: `user` or `token`.")]
+    configured: Annotated[bool, Field(description="Whether the configuration still has the actor; else it is ended.")]
+    created_at: datetime
+    seen_at: Annotated[datetime, Field(description="When a page was opened last, accurate to a minute.")]
+    expires_at: datetime
+    client: Annotated[str | None, Field(description="The address from which it was begun.")]
+
+
 class Condition(ResponseModel):
     """A condition of a handler: it gets events with one of these values."""
 

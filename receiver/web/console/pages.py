@@ -21,10 +21,10 @@ from receiver.web.api.context import ApiContext
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import STORE_UNAVAILABLE, InvalidField, ProblemError, unavailable
 from receiver.web.body import BodyLimits, BodyRefused, read_body
-from receiver.web.console.access import Access, Viewer
+from receiver.web.console.access import NO_SESSION, Access, Viewer, opens_page
 from receiver.web.console.assets import Assets
 from receiver.web.console.operations import NONE, Operations, Parameters, Query, Run
-from receiver.web.console.paths import PATH
+from receiver.web.console.paths import LOGIN, PATH
 from receiver.web.console.rendering import HEADERS, Renderer
 
 log = structlog.get_logger("receiver.api")
@@ -32,6 +32,8 @@ log = structlog.get_logger("receiver.api")
 MAX_FORM_BYTES = 65_536
 MAX_FORM_FIELDS = 100
 THEMES = ("light", "dark")
+LOGGED_ELSEWHERE = (NO_SESSION, "read_only_token")
+"""Refusals that need no line of the log, or have one."""
 Form = Mapping[str, Sequence[str]]
 
 
@@ -147,20 +149,8 @@ class PageRoute:
             await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> ASGIApp | None:
-        viewer = None
         try:
-            viewer = await self._console.access.viewer(request)
-            handler = self._handlers.get(request.method)
-            if handler is None:
-                allowed = ", ".join(sorted(self._handlers))
-                raise ProblemError(
-                    405, f"This page supports {allowed}.", reason="method_not_allowed", headers={"Allow": allowed}
-                )
-            if request.method == "POST":
-                form = await self._form(request)
-                viewer.require_csrf(form)
-                return await handler(Page(self._console, request, viewer, form))
-            return await cancel_on_disconnect(request.receive, handler(Page(self._console, request, viewer)))
+            return await self.handle(request)
         except ClientDisconnected:
             return None
         except BodyRefused as refusal:
@@ -168,9 +158,14 @@ class PageRoute:
                 return None
             error = ProblemError(refusal.status, "The form was not read.", reason=refusal.outcome)
         except ProblemError as refusal:
-            if viewer is None:
-                path = truncate(request.url.path, 200)
-                log.warning("api.refused", outcome=refusal.reason, method=request.method, path=path)
+            if refusal.status in (401, 403) and refusal.reason not in LOGGED_ELSEWHERE:
+                log.warning(
+                    "api.refused",
+                    outcome=refusal.reason,
+                    method=request.method,
+                    path=truncate(request.url.path, 200),
+                    client=self._console.context.client(request.scope),
+                )
             error = refusal
         except ListingTimeout as timeout:
             log.warning("api.listing_timeout", operation="console", reason=timeout.reason)
@@ -181,9 +176,32 @@ class PageRoute:
         except Exception:
             log.exception("api.broken", operation="console")
             error = ProblemError(500, "Internal error; see the receiver's log.", reason="error")
-        return await error_page(self._console, request, viewer, error)
+        return await error_page(self._console, request, getattr(request.state, "viewer", None), error)
 
-    async def _form(self, request: Request) -> Form:
+    async def handle(self, request: Request) -> ASGIApp:
+        """The response to a request; the errors that it raises are answered with a page.
+
+        Raises:
+            ProblemError: the request is refused.
+            BodyRefused: its form was not read.
+            ClientDisconnected: the client disconnected first.
+            ListingTimeout: a read took too long.
+            StoreUnavailable: the store is unavailable.
+        """
+        viewer = request.state.viewer = await self._console.access.viewer(request)
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            allowed = ", ".join(sorted(self._handlers))
+            raise ProblemError(
+                405, f"This page supports {allowed}.", reason="method_not_allowed", headers={"Allow": allowed}
+            )
+        if request.method == "POST":
+            form = await self.read_form(request)
+            viewer.require_csrf(form)
+            return await handler(Page(self._console, request, viewer, form))
+        return await cancel_on_disconnect(request.receive, handler(Page(self._console, request, viewer)))
+
+    async def read_form(self, request: Request) -> Form:
         """The fields of a form.
 
         Raises:
@@ -203,7 +221,11 @@ class PageRoute:
 
 
 async def error_page(console: Console, request: Request, viewer: Viewer | None, error: ProblemError) -> Response:
-    """The page that says what went wrong."""
+    """The page that says what went wrong; the login for a page that needs one."""
+    if error.reason == NO_SESSION and opens_page(request) and request.method in ("GET", "HEAD"):
+        wanted = request.url.path.removeprefix(base_of(request))
+        wanted += f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{base_of(request)}{LOGIN}?{urlencode({'next': wanted})}", 303, HEADERS)
     values = {
         "status": error.status,
         "title": HTTPStatus(error.status).phrase,

@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 PATH = "/console"
+LOGIN = "/login"
+LOGOUT = "/logout"

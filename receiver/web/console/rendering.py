@@ -19,10 +19,10 @@ POLICY = (
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of every page."""
+"""Of every page. With `no-referrer` browsers would send forms with `Origin: null`."""
 
 
 class Renderer:

@@ -12,6 +12,7 @@ from receiver.web.api.context import ApiContext
 from receiver.web.console.access import Access
 from receiver.web.console.assets import Assets
 from receiver.web.console.lists import LISTS, export, list_page
+from receiver.web.console.login import login_routes
 from receiver.web.console.operations import Operations
 from receiver.web.console.overview import overview
 from receiver.web.console.pages import Console, Handler, PageRoute, base_of, on_http_error
@@ -38,7 +39,7 @@ def console(context: ApiContext) -> Starlette:
             *(Route(PATH + path.rstrip("/"), PageRoute(parts, GET=handler)) for path, handler in pages.items()),
             Route(f"{PATH}/", with_slash),
             parts.assets.route(PATH),
-            *parts.access.routes,
+            *login_routes(parts),
         ],
         exception_handlers={HTTPException: on_http_error(parts)},
     )
