@@ -69,6 +69,8 @@ _CONNECTING = {
     "unsupported startup parameter": "the pooler refuses this option of the address: leave it out, or name it in the "
     "pooler's ignore_startup_parameters",
     "the database system is": "it is starting, stopping or recovering, and its log says why: wait, or repair it",
+    "timeout expired": "check the host and the port of the address, whether the server hangs, and whether a firewall "
+    "drops packets to it",
     "has not answered": "the server hangs, is overloaded, or the network to it passes nothing on",
 }
 """The same where no login was refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import select
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -226,3 +227,13 @@ def test_a_limit_of_the_roles_connections_is_named(postgresql: PostgresqlServer)
         postgresql.execute(f"ALTER ROLE {role} CONNECTION LIMIT 1")
         with pytest.raises(StoreUnavailable, match="raise its CONNECTION LIMIT by ALTER ROLE"):
             database.transact(revision)
+
+
+@pytest.mark.direct
+def test_a_server_that_accepts_connections_and_says_nothing_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://receiver@127.0.0.1:{silent.getsockname()[1]}/receiver?connect_timeout=2"
+        with closing(Database(backend_of(url, Path("/")))) as database:
+            [problem] = check_store(database)
+    assert "cannot be reached (connection timeout expired): check the host and the port" in problem.what
+    assert "whether the server hangs" in problem.what
