@@ -13,19 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import pytest
 import typer.main
 
 from receiver.cli.commands import COMMANDS, build
 from receiver.web.api import command_models, setup_models
 from receiver.web.api.openapi import document
 from receiver.web.api.routes import ROUTES
-from tests.acceptance.support import API_KEY, SOURCE, Provider, Site, clean_environment, deliver, signed_headers, until
-from tests.acceptance.support import completed as completed_body
-from tests.acceptance.wrong_provider import FILE, ID_TOKEN, fresh
+from tests.acceptance.support import (
+    API_KEY,
+    SOURCE,
+    Provider,
+    Server,
+    Site,
+    clean_environment,
+    completed,
+    deliver,
+    signed_headers,
+    until,
+)
+from tests.acceptance.wrong_provider import FILE, fresh
 from tests.patience import PATIENCE
 
 SPEECH = f"--source {SOURCE} --voice alloy"
-FAILS = "[plugins]\ndirectory = 'plugins'\n"
+MORE = '[plugins]\ndirectory = "plugins"\n[search]\nmetadata = ["customer"]\n'
 HANDLER = """
 from receiver import JobCompleted, Reject, handler
 
@@ -34,15 +45,14 @@ from receiver import JobCompleted, Reject, handler
 def refuses(event, ctx):
     raise Reject("It is refused.", reason="by_the_test")
 """
-SECRETS_FROM = "webhook register"
 DOCS = Path(__file__).parents[2] / "docs"
 QUOTED = re.compile("`([^`]+)`")
-CASES: dict[str, tuple[tuple[str, str], ...]] = {
-    SECRETS_FROM: ((f"--source {SOURCE} --url https://tts.example.com/webhooks/{SOURCE}", "WebhookRegistration"),),
+OF_PROVIDERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "webhook register": (
+        (f"--source {SOURCE} --url https://tts.example.com/webhooks/{SOURCE}", "WebhookRegistration"),
+    ),
     "webhook test": ((f"--source {SOURCE}", "WebhookTest"),),
     "webhook rotate": ((f"--source {SOURCE} --url https://tts.example.com/webhooks/{SOURCE}", "WebhookRegistration"),),
-    "status": (("", "Status"),),
-    "audit": (("", "AudioAudit"),),
     "voices": ((f"--source {SOURCE}", "VoiceList"),),
     "speech": (
         (f"Hello. {SPEECH} -o hello.wav", "SpeechResult"),
@@ -51,6 +61,11 @@ CASES: dict[str, tuple[tuple[str, str], ...]] = {
         (f"--file texts.txt {SPEECH}", "SpeechBatch"),
     ),
     "simulate": (("--port 0", "SimulatedProviders"),),
+    "sources test": (("", "SourceTestList"),),
+}
+OF_THE_STORE: dict[str, tuple[tuple[str, str], ...]] = {
+    "status": (("", "Status"),),
+    "audit": (("", "AudioAudit"),),
     "events list": (("", "EventPage"), ("--limit 1", "EventPage"), ("--metadata customer=acme", "EventPage")),
     "events show": (("EVENT", "EventDetail"),),
     "events tail": (("--after FIRST", "Event"),),
@@ -67,8 +82,8 @@ CASES: dict[str, tuple[tuple[str, str], ...]] = {
     "handlers list": (("", "HandlerList"),),
     "handlers match": (("--event EVENT", "HandlerMatchList"),),
     "sources list": (("", "SourceList"),),
-    "sources test": (("", "SourceTestList"),),
 }
+CASES = OF_PROVIDERS | OF_THE_STORE
 """Every command that has `--json`: arguments, and the schema of what it prints."""
 ENDLESS = ("simulate", "events tail")
 """They print a document a line, until they are stopped."""
@@ -104,45 +119,54 @@ def test_the_reference_names_the_schema_of_each_and_the_fields_that_the_api_does
             assert f"`{name}`" in text, (model, name)
 
 
-def test_what_every_command_prints_is_valid_by_its_schema(site: Site, provider: Provider) -> None:
-    schemas = document(ROUTES, tokens=False)["components"]
+@pytest.fixture
+def receiver(site: Site, provider: Provider) -> Server:
+    """A receiver whose handler rejects, of a provider whose jobs end soon; the webhook is registered."""
     provider.sim.settings = replace(provider.sim.settings, job_seconds=0.05)
     site.plugin("refuses", HANDLER)
     (site.folder / "texts.txt").write_text("One.\nTwo.\n")
-    search = '[search]\nmetadata = ["customer"]\n'
-    fresh(site, provider.sim.base_url, f'{FILE}\napi_key = "{API_KEY}"\n{FAILS}{search}')
-    token = {ID_TOKEN: provider.sim.id_token}
-
-    def validate(command: str, arguments: str, schema: str) -> None:
-        words = [*command.split(), *arguments.split(), "--json"]
-        if command in ENDLESS:
-            text = first_line(site, words)
-        else:
-            done = site.command(*words, **token)
-            failing = any(word in f"{command} {arguments}" for word in FAILING)
-            assert (done.returncode == 1) == failing, (words, done.stdout, done.stderr)
-            text = done.stdout
-        try:
-            jsonschema_rs.validate({"$ref": f"#/components/schemas/{schema}", "components": schemas}, json.loads(text))
-        except jsonschema_rs.ValidationError as error:
-            raise AssertionError(f"{' '.join(words)}: {error}\n{text}") from None
-
-    validate(SECRETS_FROM, *CASES[SECRETS_FROM][0])
+    fresh(site, provider.sim.base_url, f'{FILE}\napi_key = "{API_KEY}"\n{MORE}')
+    words = ("webhook register", *OF_PROVIDERS["webhook register"][0])
+    validate(site, *words, token=provider.sim.id_token)
     server = site.start()
     provider.sim.webhook_url = f"{server.public}/webhooks/{SOURCE}"
+    return server
+
+
+def test_what_commands_of_a_provider_print_is_valid(site: Site, provider: Provider, receiver: Server) -> None:
+    for command, cases in OF_PROVIDERS.items():
+        for arguments, schema in cases if command != "webhook register" else ():
+            validate(site, command, arguments, schema, token=provider.sim.id_token)
+
+
+def test_what_commands_of_the_store_print_is_valid(site: Site, receiver: Server) -> None:
     for number in range(2):
-        body = completed_body(f"job-{number}", metadata={"customer": "acme"})
-        answer = deliver(server.public, body, signed_headers(body))
+        body = completed(f"job-{number}", metadata={"customer": "acme"})
+        answer = deliver(receiver.public, body, signed_headers(body))
         assert answer is not None
         assert answer[0] == 202
-    dead = "SELECT * FROM runs WHERE state = 'dead'"
-    until("both runs are dead", lambda: len(site.rows(dead)) == 2)
+    until("both runs are dead", lambda: len(site.rows("SELECT * FROM runs WHERE state = 'dead'")) == 2)
     first, event = (row["id"] for row in site.rows("SELECT id FROM events ORDER BY id"))
-    for command, cases in CASES.items():
-        if command == SECRETS_FROM:
-            continue
+    for command, cases in OF_THE_STORE.items():
         for arguments, schema in cases:
-            validate(command, arguments.replace("EVENT", event).replace("FIRST", first), schema)
+            validate(site, command, arguments.replace("EVENT", event).replace("FIRST", first), schema)
+
+
+def validate(site: Site, command: str, arguments: str, schema: str, token: str = "") -> None:
+    """Run a command, and validate what it prints."""
+    words = [*command.split(), *arguments.split(), "--json"]
+    if command in ENDLESS:
+        text = first_line(site, words)
+    else:
+        done = site.command(*words, AITTS_ID_TOKEN=token)
+        failing = any(word in f"{command} {arguments}" for word in FAILING)
+        assert (done.returncode == 1) == failing, (words, done.stdout, done.stderr)
+        text = done.stdout
+    schemas = document(ROUTES, tokens=False)["components"]
+    try:
+        jsonschema_rs.validate({"$ref": f"#/components/schemas/{schema}", "components": schemas}, json.loads(text))
+    except jsonschema_rs.ValidationError as error:
+        raise AssertionError(f"{' '.join(words)}: {error}\n{text}") from None
 
 
 def first_line(site: Site, words: list[str]) -> str:
