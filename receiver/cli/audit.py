@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from receiver.cli.options import TIME_FORMS, Config, Json, parse_time
-from receiver.cli.output import print_table
 from receiver.cli.text_output import echo, echo_error, print_model
 
 if TYPE_CHECKING:
@@ -80,11 +80,19 @@ def _read(config: Config, since: float) -> AudioAudit:
 
 def _print(found: AudioAudit) -> None:
     if found.items:
-        print_table(
-            f"Findings: {len(found.items):,}",
-            ["what", "source", "event or job", "provider's job", "detail"],
-            [(finding.kind, finding.source, finding.id, finding.job_id, finding.detail) for finding in found.items],
+        from receiver.cli.event_lists import PROVIDER_ID
+        from receiver.cli.lists import print_table
+        from receiver.cli.table_layout import Column
+
+        columns = (
+            Column("what", attrgetter("kind")),
+            Column("source", attrgetter("source"), 2, 10),
+            Column("event or job", attrgetter("id")),
+            Column("provider's job", attrgetter("job_id"), 2, PROVIDER_ID),
+            Column("detail", attrgetter("detail"), 1, 20),
         )
+        print_table(columns, found.items)
+        echo(f"Findings: {len(found.items):,}")
         for kind in dict.fromkeys(finding.kind for finding in found.items):
             echo(f"{kind}: {_COMMANDS[kind]}")
     else:

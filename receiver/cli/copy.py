@@ -32,7 +32,8 @@ def copy(
     import asyncio
 
     from receiver.cli.bulk_changes import StatusLine
-    from receiver.cli.output import print_table
+    from receiver.cli.lists import print_table
+    from receiver.cli.table_layout import Column
     from receiver.cli.text_output import echo, echo_error
     from receiver.errors import NotFound
     from receiver.store.copying import Copy, CopyRefused, CopyStopped, is_in_use
@@ -80,7 +81,13 @@ def copy(
     finally:
         origin.close()
         goal.close()
-    print_table("The stores are the same", ["table", "rows", "sha256"], [(t.name, t.rows, t.sha256[:16]) for t in done])
+    columns = (
+        Column("table", lambda table: table.name),
+        Column("rows", lambda table: f"{table.rows:,}", right=True),
+        Column("sha256", lambda table: table.sha256[:16]),
+    )
+    print_table(columns, done)
+    echo("The stores are the same.")
     echo(f"Copied {origin.location} to {goal.location}. Set store.url to the new store and start the receiver.")
 
 

@@ -106,7 +106,9 @@ def show(
     from receiver.cli.event_details import print_event, signature_note
     from receiver.cli.ids import select_event
     from receiver.cli.session import open_session
+    from receiver.model.redact import Redactor
     from receiver.store import views
+    from receiver.web.api.rows import event_detail_of
 
     filter = event_filter(None, None, None, job, None, None, metadata=metadata)
     with open_session(config) as (settings, database):
@@ -114,14 +116,11 @@ def show(
         found = database.query(views.get_event, id_)
         if found is None:  # pruned since it was looked up
             raise NotFound(f"There is no event {id_}.")
-        found["signature"] = signature_note(settings, found)
+    detail = event_detail_of(found, settings, Redactor(settings.secrets()))
     if json:
-        from receiver.model.redact import Redactor
-        from receiver.web.api.rows import event_detail_of
-
-        print_model(event_detail_of(found, settings, Redactor(settings.secrets())))
+        print_model(detail)
     else:
-        print_event(found)
+        print_event(detail, signature_note(settings, found))
 
 
 @app.command()

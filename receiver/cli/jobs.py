@@ -23,7 +23,6 @@ from receiver.cli.options import (
     parse_metadata,
     parse_range,
 )  # fmt: skip
-from receiver.cli.output import cell, console, format_time, print_fields
 from receiver.cli.text_output import echo, print_model
 from receiver.model.audit import AuditOperation
 from receiver.store.states import JobState
@@ -31,11 +30,11 @@ from receiver.store.states import JobState
 if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.store.jobs import Row
+    from receiver.web.api.models import Job
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: speech requests that the receiver watches.")
 
 STATES = tuple(str(state) for state in JobState)
-_TIMES = ("created_at", "due_at", "deadline_at", "lease_until", "submitted_at", "ended_at")
 _Job = Annotated[str, typer.Argument(help="The job's id (job_…), or the provider's id of it.")]
 
 
@@ -147,8 +146,9 @@ def show(job: _Job, config: Config = None, source: Source = None, json: Json = F
     if json:
         _print_job(settings, found)
         return
-    fields = ((name, cell(format_time(value) if name in _TIMES else value)) for name, value in found.items())
-    print_fields(console(), fields)
+    from receiver.cli.event_details import print_model_fields
+
+    print_model_fields(_model_of(settings, found))
 
 
 @app.command()
@@ -194,7 +194,11 @@ def poll(job: _Job, config: Config = None, source: Source = None, json: Json = F
 
 
 def _print_job(settings: Settings, row: Row) -> None:
+    print_model(_model_of(settings, row))
+
+
+def _model_of(settings: Settings, row: Row) -> Job:
     from receiver.model.redact import Redactor
     from receiver.web.api.rows import job_of
 
-    print_model(job_of(row, Redactor(settings.secrets())))
+    return job_of(row, Redactor(settings.secrets()))

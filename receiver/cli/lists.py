@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -185,14 +185,26 @@ def counter(ids_before: ReadIds, what: str = "{} more") -> Callable[[str], str]:
 # a table
 
 
+def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Print rows under a header, and nothing if there are none."""
+    _print_pages(columns, [rows])
+
+
 def _print_table(listing: Listing, pages: _Pages) -> None:
+    _print_pages(listing.columns, pages, listing.prepare)
+
+
+def _print_pages(
+    columns: Sequence[Column],
+    pages: Iterable[Sequence[Row]],
+    prepare: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows,
+) -> None:
     terminal = output.terminal()
     layout: Layout | None = None
     for rows in filter(None, pages):  # without rows there is no header either
-        shown = rows if terminal is None else listing.prepare(rows)
-        cells = [[_text(column.value(row)) for column in listing.columns] for row in shown]
+        shown = rows if terminal is None else prepare(rows)
+        cells = [[_text(column.value(row)) for column in columns] for row in shown]
         if layout is None:
-            columns = listing.columns
             layout = whole(columns, cells) if terminal is None else fit(columns, cells, terminal.width)
             _print_line(layout.cells([column.header for column in columns]), terminal, style="bold")
         for row in cells:

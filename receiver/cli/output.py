@@ -1,10 +1,11 @@
-"""Print tables and fields, and ask for confirmation on a terminal."""
+"""Print fields and texts, and ask for confirmation on a terminal."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,10 +23,6 @@ STATE_STYLES = {
 }  # fmt: skip
 
 
-MAX_WORD_WIDTH = 40
-"""A longer word is folded in a table, so that one long value does not decide the layout of all."""
-
-
 def console() -> Console:
     """Standard output; if it is not a terminal, wide enough that nothing is wrapped."""
     from rich.console import Console
@@ -36,52 +33,6 @@ def console() -> Console:
 def terminal() -> Console | None:
     """The terminal that standard output is; None if it is a file or a program."""
     return console() if sys.stdout.isatty() else None
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table that breaks no word, or the fields of each row if the terminal is too narrow for that.
-
-    So ids and paths can be copied at any width. Text from outside is not interpreted; control characters are escaped.
-    """
-    from rich.table import Table
-
-    out = console()
-    cells = [[cell(value) for value in row] for row in rows]
-    widths = _column_widths(
-        [[column, *(row[index] for row in cells)] for index, column in enumerate(columns)], out.width
-    )
-    if widths is None:
-        out.print(title, style="italic", markup=False)
-        for row in cells:
-            out.print()
-            print_fields(out, zip(columns, row, strict=True))
-        return
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(column, overflow="fold", width=width)
-    for row in cells:
-        table.add_row(*row)
-    out.print(table)
-
-
-def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int] | None:
-    """The width of each column of marked-up texts, within `available` cells; None if the longest words do not fit."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    texts = [[Text.from_markup(text).plain for text in column] for column in columns]
-    longest = [max(cell_len(text) for text in column) for column in texts]
-    words = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in texts]
-    widths = [min(width, MAX_WORD_WIDTH) for width in words]
-    spare = available - sum(widths) - 3 * len(widths) - 1
-    if spare < 0:
-        return None
-    by_need = sorted(range(len(widths)), key=lambda index: longest[index] - widths[index])
-    for position, index in enumerate(by_need):
-        extra = min(longest[index] - widths[index], spare // (len(by_need) - position))
-        widths[index] += extra
-        spare -= extra
-    return widths
 
 
 def print_fields(out: Console, fields: Iterable[tuple[str, str]]) -> None:
@@ -103,9 +54,11 @@ def cell(value: Any) -> str:
     """One value as marked-up text."""
     from rich.markup import escape
 
-    if value is None:
+    if value is None or value == []:
         return "[dim]–[/]"
-    text = printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value))
+    if isinstance(value, datetime):
+        value = utc_text(value.timestamp())
+    text = printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value))
     style = STATE_STYLES.get(text)
     return f"[{style}]{escape(text)}[/]" if style else escape(text)
 

@@ -8,12 +8,12 @@ import math
 import shlex
 import signal
 from dataclasses import fields
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from receiver.cli.id_token import VARIABLE
-from receiver.cli.output import print_table
 from receiver.cli.text_output import echo, print_model_line
 from receiver.errors import ReceiverError
 
@@ -121,8 +121,13 @@ async def _run(simulator: Simulator, as_json: bool) -> None:
 
 
 def _print(simulator: Simulator, described: dict[str, dict[str, Any]]) -> None:
+    from receiver.cli.lists import print_table
+    from receiver.cli.table_layout import Column
+
     rows = [(provider, row["base_url"], row["api_key"]) for provider, row in described.items()]
-    print_table("Simulated providers", ["provider", "base URL", "API key"], rows)
+    print_table(
+        [Column(name, itemgetter(index)) for index, name in enumerate(("provider", "base URL", "API key"))], rows
+    )
     url = simulator.webhook_url or RECEIVER_URL
     # Not with rich, which would break lines that the user copies.
     text = (

@@ -141,6 +141,7 @@ class Artifact(ResponseModel):
     sample_rate: Annotated[int | None, Field(description="Hz.")]
     channels: int | None
     fetched_at: datetime
+    fetch_seconds: Annotated[float, Field(description="How long the fetch took.")]
 
 
 class HeaderLine(ResponseModel):

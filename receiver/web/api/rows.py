@@ -134,4 +134,5 @@ def _artifact(row: Any, settings: Settings) -> Artifact:
         sample_rate=row["sample_rate"],
         channels=row["channels"],
         fetched_at=utc(row["fetched_at"]),
+        fetch_seconds=row["fetch_seconds"],
     )
