@@ -14,6 +14,8 @@ from receiver.model.audit import AuditOperation, AuditState
 from receiver.model.ids import CHANGE_PREFIX
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from receiver.cli.lists import Listing
 
 app = typer.Typer(no_args_is_help=True, help="Changes: who changed what, the audit log.")
@@ -43,7 +45,7 @@ def list_(
 ) -> None:
     """List the changes that operators made, with the API or with commands, newest first."""
     from receiver.cli.ids import find_position
-    from receiver.cli.lists import Page, Request, counter, list_format, print_list
+    from receiver.cli.lists import Request, counter, ids_of, list_format, print_list, rows_by_id
     from receiver.cli.session import open_session
     from receiver.store import audit
     from receiver.store.audit import AuditFilter
@@ -56,15 +58,12 @@ def list_(
     format = list_format(json, csv)
     with open_session(config) as (_, database):
 
-        def read(before: str | None, limit: int) -> Page:
-            rows = database.query_list(audit.list_entries, replace(filters, older_than=before), limit + 1)
-            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+        def select(connection: Connection, before: str | None, limit: int) -> list[dict[str, Any]]:
+            return audit.list_entries(connection, replace(filters, older_than=before), limit)
 
-        def ids_before(before: str, limit: int) -> list[str]:
-            return [row["id"] for row in read(before, limit).rows]
-
+        read = rows_by_id(database, select)
         request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))
-        print_list(_listing(), read, request, counter(ids_before))
+        print_list(_listing(), read, request, counter(ids_of(read)))
 
 
 def _listing() -> Listing:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ from receiver.cli.options import (
     Yes,
     event_filter,
 )
-from receiver.cli.output import confirm
+from receiver.cli.output import CONTINUES, NAME_THE_REST, REPEAT_AFTER, confirm
 from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.errors import NotFound
 from receiver.model.audit import AuditOperation
@@ -73,7 +73,7 @@ def list_(
     """List events, newest first."""
     from receiver.cli.event_lists import events_listing
     from receiver.cli.ids import find_position, resolve_ids
-    from receiver.cli.lists import Page, Request, counter, list_format, print_list
+    from receiver.cli.lists import Request, counter, list_format, print_list, rows_by_id
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
@@ -83,15 +83,14 @@ def list_(
         check_names(settings, database, source, type_, filter.metadata)
         filter = resolve_ids(database, filter)
 
-        def read(before: str | None, limit: int) -> Page:
-            rows = database.query_list(views.list_events, replace(filter, older_than=before), limit + 1)
-            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+        def select(connection: Connection, before: str | None, limit: int) -> list[dict[str, Any]]:
+            return views.list_events(connection, replace(filter, older_than=before), limit)
 
         def ids_before(before: str, limit: int) -> list[str]:
             return database.query_list(views.newest_ids, replace(filter, older_than=before), limit)
 
         request = Request(format, None if all_ else limit, find_position(database, before))
-        print_list(events_listing(database), read, request, counter(ids_before))
+        print_list(events_listing(database), rows_by_id(database, select), request, counter(ids_before))
 
 
 @app.command()
@@ -152,12 +151,8 @@ def replay(
     ) -> list[ReplayResult]:
         return replay_events(connection, settings, registry, ids, only, time.time())
 
-    def resume_hint(last: str) -> str:
-        return (
-            f"To continue, name the events after {last}." if events else f"To continue, repeat it with --after {last}."
-        )
-
-    action = _BulkAction("replay", "replayed", AuditOperation.REPLAY, count_due, change, resume_hint)
+    hint = NAME_THE_REST if events else REPEAT_AFTER
+    action = _BulkAction("replay", "replayed", AuditOperation.REPLAY, count_due, change, hint)
     _change_each(config, events, filter, only, yes, action)
 
 
@@ -185,10 +180,8 @@ def release(
     ) -> list[ReplayResult]:
         return release_events(connection, settings, registry, ids, time.time())
 
-    def resume_hint(last: str) -> str:
-        return f"To continue, name the events after {last}." if events else "The same command continues with the rest."
-
-    action = _BulkAction("release", "released", AuditOperation.RELEASE, count_changed, change, resume_hint)
+    hint = NAME_THE_REST if events else CONTINUES
+    action = _BulkAction("release", "released", AuditOperation.RELEASE, count_changed, change, hint)
     _change_each(config, events, filter, [], yes, action)
 
 
@@ -201,7 +194,7 @@ class _BulkAction:
         operation: its name in the audit log.
         count: how many of what the operation changes a batch has changed.
         change: changes some of them in one transaction.
-        resume_hint: how to continue after a stop, given the last event that was changed.
+        resume_hint: how to continue after a stop; `{last}` is the last event that was changed.
     """
 
     verb: str
@@ -209,7 +202,7 @@ class _BulkAction:
     operation: AuditOperation
     count: Callable[[list[ReplayResult]], int]
     change: Callable[[Connection, Settings, Registry, Sequence[str]], list[ReplayResult]]
-    resume_hint: Callable[[str], str]
+    resume_hint: str
 
 
 class _Progress:
@@ -239,7 +232,7 @@ class _Progress:
 
     def resume_hint(self) -> str:
         """See `BulkProgress.resume_hint`."""
-        return self._action.resume_hint(self._last) if self._last else "Repeat the command."
+        return self._action.resume_hint.format(last=self._last) if self._last else "Repeat the command."
 
 
 def _change_each(

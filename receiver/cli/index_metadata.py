@@ -108,4 +108,6 @@ class _Progress:
 
     def resume_hint(self) -> str:
         """See `BulkProgress.resume_hint`."""
-        return "The same command continues with the rest."
+        from receiver.cli.output import CONTINUES
+
+        return CONTINUES

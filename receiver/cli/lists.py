@@ -25,6 +25,9 @@ from receiver.model.printable import printable, printable_json
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
+    from sqlalchemy import Connection
+
+    from receiver.store.database import Database
 
 Row = Any
 
@@ -132,6 +135,21 @@ def print_list(listing: Listing, read: Read, request: Request, count_more: Calla
 def print_rows(listing: Listing, rows: Sequence[Row], format: Format) -> int:
     """`print_list` of rows that need no pages."""
     return print_list(listing, lambda before, limit: Page(rows), Request(format))
+
+
+def rows_by_id(database: Database, select: Callable[[Connection, str | None, int], Sequence[Row]]) -> Read:
+    """Reads pages of rows that have an `id`: those before it, by a function that gives so many of them at the most."""
+
+    def read(before: str | None, limit: int) -> Page:
+        rows = database.query_list(select, before, limit + 1)
+        return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
+
+    return read
+
+
+def ids_of(read: Read) -> ReadIds:
+    """Reads the ids of such rows, for `counter`."""
+    return lambda before, limit: [row["id"] for row in read(before, limit).rows]
 
 
 class _Pages:

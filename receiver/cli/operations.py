@@ -32,22 +32,15 @@ def list_(
 ) -> None:
     """List the operations that the API accepted, newest first, with their progress."""
     from receiver.cli.ids import find_position
-    from receiver.cli.lists import Page, Request, counter, list_format, print_list
+    from receiver.cli.lists import Request, counter, ids_of, list_format, print_list, rows_by_id
     from receiver.cli.session import open_session
     from receiver.store import operations
 
     format = list_format(json, csv)
     with open_session(config) as (_, database):
-
-        def read(before: str | None, limit: int) -> Page:
-            rows = database.query_list(operations.newest, before, limit + 1)
-            return Page(rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None)
-
-        def ids_before(before: str, limit: int) -> list[str]:
-            return [row["id"] for row in read(before, limit).rows]
-
+        read = rows_by_id(database, operations.newest)
         request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))
-        print_list(_listing(), read, request, counter(ids_before))
+        print_list(_listing(), read, request, counter(ids_of(read)))
 
 
 def _listing() -> Listing:

@@ -23,6 +23,12 @@ STATE_STYLES = {
 }  # fmt: skip
 
 
+CONTINUES = "The same command continues with the rest."
+REPEAT_AFTER = "To continue, repeat it with --after {last}."
+NAME_THE_REST = "To continue, name the events after {last}."
+"""How a change of many rows is continued after a stop."""
+
+
 def console() -> Console:
     """Standard output; if it is not a terminal, wide enough that nothing is wrapped."""
     from rich.console import Console

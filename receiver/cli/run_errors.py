@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 MAX_GROUPS = 1000
 DEAD = str(RunState.DEAD)
+WORDS = {
+    "dead": "dead runs",
+    "cancelled": "cancelled runs",
+    "pending": "pending runs that have failed",
+    "running": "running runs that have failed",
+}
 STATES = tuple(str(state) for state in RunState if state is not RunState.SUCCEEDED)
 
 
@@ -70,7 +76,7 @@ def errors(
         if format is Format.JSON:
             print_model(run_errors_of(found, redact))
         elif format is Format.TABLE and not found.largest:
-            echo(f"No failed runs that are {state} match.")
+            echo(f"No {WORDS[state]} match.")
         else:
             print_rows(run_errors_listing(database, redact), found.largest, format)
             _print_more(found, state, echo if format.is_for_people else echo_error)
@@ -80,7 +86,7 @@ def _print_more(found: ErrorGroups, state: str, say: Callable[[str], None]) -> N
     """How many there are in all, and what to do."""
     hidden = found.groups - len(found.largest)
     more = f" (the largest {len(found.largest)}; --limit shows more)" if hidden else ""
-    say(f"Failed runs that are {state}: {found.runs:,}, in {found.groups:,} groups{more}")
+    say(f"{WORDS[state].capitalize()}: {found.runs:,}, in {found.groups:,} group{'s' * (found.groups != 1)}{more}")
     if found.largest:
         say("Show an example:    tts-receiver events show EXAMPLE")
     if found.largest and state in (RunState.DEAD, RunState.CANCELLED):

@@ -47,7 +47,7 @@ def invoke(*arguments: str) -> Result:
 def test_groups_are_shown_with_an_example_and_what_to_do(failed: Path) -> None:
     shown = invoke("errors", "--limit", "2")
     assert shown.exit_code == 0, shown.output
-    assert "Failed runs that are dead: 6, in 3 groups (the largest 2; --limit shows more)" in shown.stderr
+    assert "Dead runs: 6, in 3 groups (the largest 2; --limit shows more)" in shown.stderr
     assert "It failed: 2\\x1b[31m" in shown.output
     assert "KeyError" not in shown.output
     last = shown.output.splitlines()[-1]
@@ -103,7 +103,8 @@ def test_runs_that_wait_for_another_attempt_are_cancelled_by_the_reason_of_the_l
 
 
 def test_what_matches_nothing_is_said(failed: Path) -> None:
-    assert invoke("errors", "--reason", "none").output == "No failed runs that are dead match.\n"
+    assert invoke("errors", "--reason", "none").output == "No dead runs match.\n"
+    assert invoke("errors", "--state", "running").output == "No running runs that have failed match.\n"
     assert (
         "did you mean"
         in str(invoke("errors", "--handler", "lgo").exception or "") + invoke("errors", "--handler", "lgo").output

@@ -59,7 +59,7 @@ def test_lists_and_changes_have_what_has_all_pairs_alone(ids: list[str]) -> None
     assert [row["id"] for row in rows] == ids[5::-2]
     assert [row["event_id"] for row in json.loads(said("runs", "list", *acme, "--json").stdout)["items"]] == ids[5::-2]
     assert json.loads(said("jobs", "list", *acme, "--json").stdout)["items"] == []
-    assert "Failed runs that are dead: 3, in 1 groups" in said("runs", "errors", *acme).stderr
+    assert "Dead runs: 3, in 1 group\n" in said("runs", "errors", *acme).stderr
     replayed = said("runs", "replay", *acme, "--metadata", "part=3", "--state", "dead", "--yes").stdout
     assert replayed.splitlines()[0] == "Matching runs: 1."
     assert said("runs", "cancel", *acme, "--yes").stdout.splitlines()[-1] == "Runs cancelled: 1."
