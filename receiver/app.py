@@ -18,7 +18,7 @@ from receiver.engine.jobs.service import JobService
 from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.membership import Membership
-from receiver.engine.operations import OperationWorker
+from receiver.engine.operation_worker import OperationWorker
 from receiver.engine.plugins import Registry
 from receiver.engine.readiness import READY, STOPPING, Readiness
 from receiver.engine.rollups import RollupWriter

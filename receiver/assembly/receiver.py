@@ -19,7 +19,8 @@ from receiver.engine.handler_context import HandlerCalls
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
-from receiver.engine.operations import OperationService, OperationWorker
+from receiver.engine.operation_worker import OperationWorker
+from receiver.engine.operations import OperationService
 from receiver.engine.plugins import Registry, load_registry
 from receiver.engine.readiness import Readiness
 from receiver.engine.rollups import RollupWriter

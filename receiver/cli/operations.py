@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,8 @@ from receiver.model.audit import AuditOperation
 from receiver.model.ids import CHANGE_PREFIX
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from receiver.cli.lists import Listing
 
 app = typer.Typer(no_args_is_help=True, help="Changes of all that matches, in the background.")
@@ -57,26 +60,52 @@ def _listing() -> Listing:
         Column("changed", lambda row: f"{row['changed']:,}", 0, right=True),
         Column("matching", lambda row: format_count(row["matching"], MAX_COUNTED_AT_ONCE), 1, right=True),
         Column("refused", lambda row: row["refused"] or None, 2, right=True),
-        Column("accepted", lambda row: format_time(row["at"]), 3),
-        Column("actor", lambda row: row["entry"]["actor"], 4, 12),
-        Column("updated", lambda row: format_time(row["updated_at"]), 5),
-        Column("detail", itemgetter("detail"), 6, 20),
+        Column("detail", itemgetter("detail"), 3, 20),
+        Column("accepted", lambda row: format_time(row["at"]), 4),
+        Column("actor", lambda row: row["entry"]["actor"], 5, 12),
+        Column("updated", lambda row: format_time(row["updated_at"]), 6),
     )
     return Listing("Operations", columns, BulkOperation, operation_of, cursor=cursor_after)
 
 
+Operation = Annotated[str, typer.Argument(help="The operation's id.")]
+
+
 @app.command()
-def stop(operation: Annotated[str, typer.Argument(help="The operation's id.")], config: Config = None) -> None:
+def stop(operation: Operation, config: Config = None) -> None:
     """Stop an operation after the batch in progress. What it has changed stays."""
+    from receiver.store import operations
+
+    stopped, row = _change(config, AuditOperation.STOP_OPERATION, operations.stop, operation)
+    echo(f"{'Stopped' if stopped else 'It had ended'}: {row['state']}, changed: {row['changed']:,}.")
+
+
+@app.command()
+def resume(operation: Operation, config: Config = None) -> None:
+    """Continue an operation that has failed or was stopped, where it was. A receiver does it."""
+    from receiver.store import operations
+
+    resumed, row = _change(config, AuditOperation.RESUME_OPERATION, operations.resume, operation)
+    echo(f"{'Resumed' if resumed else 'Not resumed'}: {row['state']}, changed: {row['changed']:,}.")
+
+
+def _change(
+    config: Config, kind: AuditOperation, change: Callable[[Connection, str, float], bool], operation: str
+) -> tuple[bool, dict[str, Any]]:
+    """Whether it was changed, and its row.
+
+    Raises:
+        NotFound: there is no such operation.
+    """
     from receiver.cli.recording import auditor
     from receiver.cli.session import open_session
     from receiver.engine.audit import recorded
     from receiver.store import operations
 
     with open_session(config) as (settings, database):
-        recorder = auditor(settings, AuditOperation.STOP_OPERATION).single(operation=operation)
-        stopped = database.transact(recorded, recorder, int, operations.stop, operation, time.time())
+        recorder = auditor(settings, kind).single(operation=operation)
+        changed = database.transact(recorded, recorder, int, change, operation, time.time())
         row = database.query(operations.get, operation)
     if row is None:
         raise NotFound(f"There is no operation {operation}.")
-    echo(f"{'Stopped' if stopped else 'It had ended'}: {row['state']}, changed: {row['changed']:,}.")
+    return changed, row

@@ -43,6 +43,7 @@ def find_problems(status: Status) -> list[Problem]:
         *_disks(status),
         *(problem for find in by_source for source in status.sources for problem in find(source, status.at)),
         *_runs(status),
+        *_operations(status),
         *(problem for source in status.sources for problem in _decisions(source)),
     ]
 
@@ -150,6 +151,12 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {name}"
     return f"{seconds / 60:.0f} minutes"
+
+
+def _operations(status: Status) -> Iterator[Problem]:
+    for failed in status.failed_operations:
+        text = f"The operation {failed.kind} failed after {failed.changed:,} changes: {failed.detail.rstrip('.')}."
+        yield Problem("operation_failed", text, f"tts-receiver operations resume {failed.id}")
 
 
 def _decisions(source: SourceStatus) -> Iterator[Problem]:

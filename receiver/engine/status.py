@@ -13,7 +13,7 @@ from receiver.engine.handler_stats import HandlerStats, read_handler_stats
 from receiver.engine.server_clock import max_difference
 from receiver.model.role import Role
 from receiver.settings import Settings
-from receiver.store import gauges, processes, rollups, throttle_state
+from receiver.store import gauges, operations, processes, rollups, throttle_state
 from receiver.store.event_pages import Filter
 from receiver.store.replicas import FRESH_SECONDS
 from receiver.store.rollups import HOUR, MINUTE, Kind, Series, Total
@@ -131,6 +131,21 @@ class WrongClock:
     difference: float
 
 
+@dataclass(frozen=True, slots=True)
+class FailedOperation:
+    """A change of all that matches that has failed, and is neither resumed nor stopped.
+
+    Attributes:
+        kind: as in the audit log.
+        changed: events or runs before it failed.
+    """
+
+    id: str
+    kind: str
+    changed: int
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Everything at one moment.
@@ -143,6 +158,7 @@ class Status:
         runs: by state.
         oldest_due_seconds: since when the oldest due run is due; None if none is.
         dead: the largest groups of dead runs.
+        failed_operations: those accepted in the last 7 days, the newest first.
     """
 
     at: float
@@ -155,6 +171,7 @@ class Status:
     sources: Sequence[SourceStatus]
     handlers: Sequence[HandlerStatus]
     disks: Sequence[Disk] = field(default_factory=list)
+    failed_operations: Sequence[FailedOperation] = ()
 
 
 SILENT_SECONDS = 900.0
@@ -202,6 +219,10 @@ def read_status(
         sources=_sources(connection, settings, found, now),
         handlers=_handlers(connection, found.runs.by_handler, now),
         disks=disks,
+        failed_operations=[
+            FailedOperation(row["id"], row["operation"], row["changed"], row["detail"] or "")
+            for row in operations.failed_since(connection, now - WEEK_SECONDS, MAX_GROUPS)
+        ],
     )
 
 

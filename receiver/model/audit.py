@@ -33,6 +33,7 @@ class AuditOperation(StrEnum):
     CANCEL_RUNS = "cancel_runs"
     RETRY_RUNS = "retry_runs"
     STOP_OPERATION = "stop_operation"
+    RESUME_OPERATION = "resume_operation"
     PRUNE = "prune"
     LOG_IN = "log_in"
     LOG_OUT = "log_out"

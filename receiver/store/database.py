@@ -114,7 +114,7 @@ class Database:
         return self._backend.find_living()
 
     def announce_commits(self) -> None:
-        """Let each commit wake the receivers that share the store: for a command, which makes runs or jobs due.
+        """Let each commit wake the receivers that share the store: for a command, which makes work due.
 
         Where processes do not tell each other what they changed, the receivers poll.
         """

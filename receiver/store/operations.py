@@ -61,12 +61,19 @@ def newest(connection: Connection, before: str | None, limit: int) -> list[Row]:
     return [dict(row._mapping) for row in rows]
 
 
-def first_unfinished(connection: Connection) -> str | None:
-    """The id of the operation that is done now, or next."""
-    found: str | None = connection.execute(
-        select(operations.c.id).where(UNFINISHED).order_by(operations.c.id).limit(1)
-    ).scalar()
-    return found
+def first_unfinished(connection: Connection) -> Row | None:
+    """The operation that is done now, or next."""
+    first = select(operations.c.id).where(UNFINISHED).order_by(operations.c.id).limit(1)
+    id = connection.execute(first).scalar()
+    return None if id is None else get(connection, id)
+
+
+def failed_since(connection: Connection, since: float, limit: int) -> list[Row]:
+    """The newest operations that were accepted since then, unix seconds, and have failed."""
+    c = operations.c
+    recent = select(operations).where(c.id >= first_id_at(since, CHANGE_PREFIX), c.state == str(AuditState.FAILED))
+    rows = connection.execute(recent.order_by(c.id.desc()).limit(limit))
+    return [dict(row._mapping) for row in rows]
 
 
 def claim(connection: Connection, id: str, owner: str, now: float, until: float) -> Row | None:
@@ -81,7 +88,7 @@ def advance(connection: Connection, id: str, owner: str, reached: str, now: floa
     """Move the position, and hold the row until the commit; False if it was stopped, or another process has it."""
     c = operations.c
     held = update(operations).where(c.id == id, UNFINISHED, c.lease_owner == owner)
-    values = {"reached": reached, "updated_at": now, "lease_until": until}
+    values = {"reached": reached, "updated_at": now, "lease_until": until, "detail": None}
     return bool(connection.execute(held.values(values)).rowcount)
 
 
@@ -90,6 +97,13 @@ def add(connection: Connection, id: str, changed: int, refused: int) -> None:
     c = operations.c
     counts = {"changed": c.changed + changed, "refused": c.refused + refused}
     connection.execute(update(operations).where(c.id == id).values(counts))
+
+
+def note(connection: Connection, id: str, owner: str, detail: str, now: float) -> None:
+    """Say why the operation does not go on now, until `advance`."""
+    c = operations.c
+    held = update(operations).where(c.id == id, UNFINISHED, c.lease_owner == owner)
+    connection.execute(held.values(detail=detail, updated_at=now))
 
 
 def finish(connection: Connection, id: str, owner: str, state: AuditState, detail: str | None, now: float) -> bool:
@@ -104,12 +118,28 @@ def finish(connection: Connection, id: str, owner: str, state: AuditState, detai
 
 
 def stop(connection: Connection, id: str, now: float) -> bool:
-    """Stop the operation after the batch in progress; False if it has ended, or does not exist."""
-    stopped = update(operations).where(operations.c.id == id, UNFINISHED)
+    """Stop the operation after the batch in progress, or for good if it has failed.
+
+    False if it has ended otherwise, or does not exist.
+    """
+    c = operations.c
+    stopped = update(operations).where(c.id == id, c.state.in_([str(AuditState.UNFINISHED), str(AuditState.FAILED)]))
     values = {"state": str(AuditState.STOPPED), "updated_at": now, **_FREE}
     found = bool(connection.execute(stopped.values(values)).rowcount)
     if found:
-        audit.finish(connection, id, AuditState.STOPPED, None, now)
+        detail = connection.execute(select(c.detail).where(c.id == id)).scalar()
+        audit.finish(connection, id, AuditState.STOPPED, detail, now)
+    return found
+
+
+def resume(connection: Connection, id: str, now: float) -> bool:
+    """Let the operation continue where it was; False if it neither has failed nor was stopped, or does not exist."""
+    c = operations.c
+    ended = update(operations).where(c.id == id, c.state.in_([str(AuditState.FAILED), str(AuditState.STOPPED)]))
+    values = {"state": str(AuditState.UNFINISHED), "updated_at": now, "detail": None, **_FREE}
+    found = bool(connection.execute(ended.values(values)).rowcount)
+    if found:
+        audit.finish(connection, id, AuditState.UNFINISHED, None, now)
     return found
 
 

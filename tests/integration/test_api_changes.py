@@ -118,6 +118,12 @@ async def stop_operation(client: Api) -> tuple[str, Any, dict[str, Any]]:
     return f"/v1/operations/{id}/stop", None, {"operation": id}
 
 
+async def resume_operation(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    path, _, filter = await stop_operation(client)
+    assert (await client.post(path)).is_success
+    return path.replace("/stop", "/resume"), None, filter
+
+
 REQUESTS: dict[str, Callable[[Api], Any]] = {
     "speak": speak,
     "watch_job": watch_job,
@@ -129,6 +135,7 @@ REQUESTS: dict[str, Callable[[Api], Any]] = {
     "replay_events": replay_events,
     "release_events": release_events,
     "stop_operation": stop_operation,
+    "resume_operation": resume_operation,
 }
 """For each changing operation a request that changes one thing: its path, its body, and the filter of its entry."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, update
 
 from receiver import Settings
 from receiver.clock import SystemClock
-from receiver.engine.operations import LEASE_SECONDS
+from receiver.engine.operation_worker import LEASE_SECONDS
 from receiver.store import operations, runs
 from receiver.store.schema import runs as runs_table
 from tests.integration.api_support import Api, api, event_number, problem, until_ended

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from receiver import JobCompleted, Reject, Settings, handler
 from receiver.cli.commands import build
 from receiver.engine import disks
+from receiver.model.audit import AuditOperation
+from receiver.model.ids import new_change_id
 from receiver.model.role import Role
-from receiver.store import jobs, rollups, throttle_state
+from receiver.store import jobs, operations, rollups, throttle_state
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.store.processes import ProcessInfo, write_heartbeat
@@ -199,6 +201,20 @@ def test_an_unknown_job_waits_for_a_decision(config: Path, served: Database) -> 
     served.transact(jobs.watch, "job_1", "aitts", "watched", now, now, now + 3600)
     execute(served, "UPDATE jobs SET state = 'unknown'")
     assert problems(config) == [("jobs_unknown", "tts-receiver jobs list --state unknown")]
+
+
+def test_an_operation_that_failed_is_named_until_it_is_resumed_or_stopped(config: Path, served: Database) -> None:
+    now = time.time()
+    id = new_change_id(now - 60, 1)
+    entry = {"at": now, "actor": "app", "via": "api", "filter": {}}
+    served.transact(operations.accept, id, AuditOperation.REPLAY_RUNS, 3, entry, {}, now)
+    assert problems(config) == []
+    execute(served, "UPDATE operations SET state = 'failed', changed = 2, detail = 'No progress in 8 attempts: x.'")
+    assert problems(config) == [("operation_failed", f"tts-receiver operations resume {id}")]
+    text = "✗ The operation replay_runs failed after 2 changes: No progress in 8 attempts: x."
+    assert text in shown(config).stdout
+    assert served.transact(operations.stop, id, now)
+    assert problems(config) == []
 
 
 def test_a_disk_that_is_nearly_full(config: Path, served: Database, monkeypatch: pytest.MonkeyPatch) -> None:

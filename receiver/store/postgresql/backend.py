@@ -146,7 +146,7 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "commit")
         def announce(connection: Connection) -> None:
-            notify_in_transaction(partial(run_statement, connection), [Change.RUNS, Change.JOBS])
+            notify_in_transaction(partial(run_statement, connection), [Change.RUNS, Change.JOBS, Change.OPERATIONS])
 
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """Seen by the lock of a connection of their own, or by heartbeats if a pooler has the connections."""

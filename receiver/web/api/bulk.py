@@ -177,8 +177,20 @@ async def get_operation(context: ApiContext, path: OperationPath) -> ApiResponse
 
 
 async def stop_operation(context: ApiContext, audit: Auditor, path: OperationPath) -> ApiResponse:
-    """Stop an operation after the batch in progress. What it has changed stays; one that has ended does not change."""
+    """Stop an operation after the batch in progress. What it has changed stays.
+
+    One that has failed is stopped as well: no operator is needed any more. One that has completed does not change.
+    """
     row = await context.operations.stop(audit.single(operation=path.id), path.id)
+    return ApiResponse(200, operation_of(_require(row, path.id)))
+
+
+async def resume_operation(context: ApiContext, audit: Auditor, path: OperationPath) -> ApiResponse:
+    """Continue an operation that has failed or was stopped, after the last event that it examined.
+
+    What is to be changed stays as it was when it was accepted. One that has completed does not change.
+    """
+    row = await context.operations.resume(audit.single(operation=path.id), path.id)
     return ApiResponse(200, operation_of(_require(row, path.id)))
 
 

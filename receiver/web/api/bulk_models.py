@@ -46,7 +46,7 @@ class BulkOperation(ResponseModel):
     reached_at: Annotated[
         datetime | None, Field(description="The events that were received until then are done, the oldest first.")
     ]
-    detail: str | None
+    detail: Annotated[str | None, Field(description="Why it has failed, or why the last attempt did.")]
 
 
 class BulkOperationPage(ResponseModel):

@@ -12,6 +12,7 @@ from receiver.web.api.bulk import (
     release_events,
     replay_events,
     replay_runs,
+    resume_operation,
     retry_runs,
     stop_operation,
 )
@@ -229,6 +230,14 @@ ROUTES = (
         "audio",
         {200: ResponseSpec("What is missing among so many jobs.", AudioAudit)},
         {502: "The storage cannot be read."},
+    ),
+    Operation(
+        "POST",
+        "/v1/operations/{id}/resume",
+        resume_operation,
+        "Resume an operation",
+        "operations",
+        {200: ResponseSpec("The operation.", BulkOperation)},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(

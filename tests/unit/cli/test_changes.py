@@ -54,7 +54,8 @@ def filled(store: Path) -> Path:
     execute(
         store,
         "INSERT INTO operations (id, at, operation, state, matching, updated_at, entry, criteria)"
-        """ VALUES ('chg_1', 1.0, 'replay_runs', 'unfinished', 3, 1.0, '{"actor": "app"}', '{}')""",
+        """ VALUES ('chg_1', 1.0, 'replay_runs', 'unfinished', 3, 1.0, '{"actor": "app"}', '{}'),"""
+        """ ('chg_2', 1.0, 'replay_runs', 'failed', 3, 1.0, '{"actor": "app"}', '{}')""",
     )
     execute(store, "DELETE FROM audit_entries")
     return store
@@ -95,6 +96,9 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "operations stop": (
         "chg_1", {"operation": "stop_operation", "changed": 1, "filter": {"operation": "chg_1"}},
+    ),
+    "operations resume": (
+        "chg_2", {"operation": "resume_operation", "changed": 1, "filter": {"operation": "chg_2"}},
     ),
     "prune": ("--days 100 --yes", {"operation": "prune", "changed": 36, "filter": {"days": 100.0}}),
 }  # fmt: skip
