@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night kills listen-kills model pooled chaos crash-images clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night kills listen-kills operation-kills model pooled chaos crash-images clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-night  run the tasks of a night on call on 1,000,000 stored events, on each kind of store"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make listen-kills  kill listen 100 times while events arrive, and compare what the application got"
+	@echo "make operation-kills  kill receivers 100 times while they change all that matches, and compare what was changed"
 	@echo "make pooled  run every test of a store in PostgreSQL through PgBouncer"
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
 	@echo "make model   compare the store with its model in 300 random examples on each database"
@@ -81,6 +82,9 @@ kills: $(VENV)/.dev
 
 listen-kills: $(VENV)/.dev
 	@$(BIN)/python -m tests.acceptance.listen_kills --kills $(KILLS)
+
+operation-kills: $(VENV)/.dev
+	@$(BIN)/python -m tests.acceptance.operation_kills --kills $(KILLS)
 
 pooled: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit/store -k pooled --pooled
