@@ -88,12 +88,12 @@ def time(at: datetime | float | None, form: str = "") -> Any:
     """A moment: in UTC, until the script writes it in the reader's time zone.
 
     Args:
-        form: "ago" for how long ago it was, which the script keeps up to date.
+        form: "ago" for how long ago it was, which the script keeps up to date; "minute" without seconds.
     """
     if at is None:
         return None
     moment = utc(at) if isinstance(at, int | float) else at.astimezone(UTC)
-    text = f"{moment:%Y-%m-%d %H:%M:%S}Z"
+    text = f"{moment:%Y-%m-%d %H:%M}Z" if form == "minute" else f"{moment:%Y-%m-%d %H:%M:%S}Z"
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(moment.isoformat(), form, text)
 
 

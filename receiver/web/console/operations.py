@@ -33,6 +33,12 @@ class Operations:
         """The body of an operation's response, a model; see `call`."""
         return _of_model(await self.call(run, viewer, query, path)).body
 
+    async def change(
+        self, run: Run, viewer: Viewer, body: Mapping[str, Any] | None, path: Parameters = NONE
+    ) -> Any:  # fmt: skip
+        """As `read`, of an operation that changes something."""
+        return _of_model(await self.call(run, viewer, path=path, body=body)).body
+
     async def call(
         self,
         run: Run,

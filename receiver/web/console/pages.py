@@ -77,9 +77,22 @@ class Page:
         """The request's query, in its order."""
         return self.request.query_params.multi_items()
 
+    @property
+    def parameters(self) -> Parameters:
+        """The parts of the path that name what the page is about."""
+        return {name: str(value) for name, value in self.request.path_params.items()}
+
+    def query_value(self, name: str) -> str:
+        """One value of the query; empty if it is not there."""
+        return self.request.query_params.get(name, "")
+
     async def read(self, run: Run, query: Query = (), path: Parameters = NONE) -> Any:
         """The model that an operation of the API returns to this viewer; see `Operations.call`."""
         return await self.console.operations.read(run, self.viewer, query, path)
+
+    async def change(self, run: Run, body: Mapping[str, Any] | None, path: Parameters = NONE) -> Any:
+        """The model of the response of an operation that changes something; see `Operations.call`."""
+        return await self.console.operations.change(run, self.viewer, body, path)
 
     async def open(
         self,

@@ -11,6 +11,8 @@ from starlette.routing import Route
 from receiver.web.api.context import ApiContext
 from receiver.web.console.access import Access
 from receiver.web.console.assets import Assets
+from receiver.web.console.events import event_audio, event_page, replay_event
+from receiver.web.console.jobs import cancel, job_page
 from receiver.web.console.lists import LISTS, export, list_page
 from receiver.web.console.login import login_routes
 from receiver.web.console.operations import Operations
@@ -36,6 +38,11 @@ def console(context: ApiContext) -> Starlette:
 
     app = Starlette(
         routes=[
+            Route(f"{PATH}/events/{{id}}", PageRoute(parts, GET=event_page)),
+            Route(f"{PATH}/events/{{id}}/audio", PageRoute(parts, GET=event_audio)),
+            Route(f"{PATH}/events/{{id}}/replay", PageRoute(parts, POST=replay_event)),
+            Route(f"{PATH}/jobs/{{id}}", PageRoute(parts, GET=job_page)),
+            Route(f"{PATH}/jobs/{{id}}/cancel", PageRoute(parts, POST=cancel)),
             *(Route(PATH + path.rstrip("/"), PageRoute(parts, GET=handler)) for path, handler in pages.items()),
             Route(f"{PATH}/", with_slash),
             parts.assets.route(PATH),

@@ -7,6 +7,7 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 // times, in the reader's zone
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "short" });
@@ -22,10 +23,19 @@ function localize(root) {
   const now = new Date();
   for (const element of $$("time[datetime]", root)) {
     const at = new Date(element.dateTime);
+    const format = element.dataset.form === "minute" ? minute : clock;
     const text = element.dataset.form === "ago" ? ago((now - at) / 1000)
-      : at.toDateString() === now.toDateString() ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`;
+      : at.toDateString() === now.toDateString() ? format.format(at) : `${day.format(at)} ${format.format(at)}`;
     if (element.textContent !== text) element.textContent = text;
     if (!element.title) element.title = `${full.format(at)}\n${element.dateTime}`;
+  }
+}
+
+function nameColumns(root) {
+  for (const column of $$("svg [data-at]", root)) {
+    const title = $("title", column);
+    title.textContent = `${minute.format(new Date(column.dataset.at))}  ${title.textContent}`;
+    delete column.dataset.at;
   }
 }
 
@@ -77,7 +87,7 @@ async function refresh() {
     live.reading = false;
     live.last = Date.now();
     showLive();
-    plan(live.lost ? 10000 : 5000);
+    plan(live.lost ? 10000 : every());
   }
 }
 
@@ -89,13 +99,18 @@ function update(region, found) {
   const focused = document.activeElement?.closest("[data-row]")?.dataset.row;
   kept.set(region.dataset.live, found.innerHTML);
   region.replaceChildren(...document.importNode(found, true).childNodes);
-  localize(region);
+  if (found.dataset.every) region.dataset.every = found.dataset.every;
+  decorate(region);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   for (const row of $$("[data-row]", region)) {
     if (known.size && !known.has(row.dataset.row)) row.classList.add("fresh");
     if (row.dataset.row === selected) row.setAttribute("aria-selected", "true");
     if (row.dataset.row === focused) $("a", row)?.focus({ preventScroll: true });
   }
+}
+
+function every() {
+  return Math.min(5000, ...regions().map((region) => Number(region.dataset.every) || 5000));
 }
 
 function plan(milliseconds) {
@@ -112,7 +127,7 @@ function startLive() {
   addEventListener("pointerdown", () => { live.held = true; });
   for (const type of ["pointerup", "pointercancel", "blur"]) addEventListener(type, () => { live.held = false; });
   document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(live.timer) : plan(0));
-  plan(5000);
+  plan(every());
   if (document.body.dataset.stream === undefined) return;
   const stream = new EventSource(`${base}/stream`);
   const soon = () => plan(Math.max(0, live.last + 1000 - Date.now()));
@@ -125,6 +140,71 @@ function pause() {
   live.paused = !live.paused;
   showLive();
   if (!live.paused) plan(0);
+}
+
+// copying
+
+function offerCopies(root) {
+  if (!navigator.clipboard) return;
+  for (const button of $$("[data-copy]", root)) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.title = "Copied";
+    });
+  }
+}
+
+// the waveform: drawn from the decoded audio; a click on it seeks
+
+const COLUMN = 3;
+
+async function drawWaveform(canvas) {
+  const audio = $("audio", canvas.parentElement);
+  let samples;
+  try {
+    const answer = await fetch(canvas.dataset.src);
+    if (!answer.ok) return;
+    const decoded = await new OfflineAudioContext(1, 1, 44100).decodeAudioData(await answer.arrayBuffer());
+    samples = decoded.getChannelData(0);
+  } catch {
+    return; // a format that this browser does not decode: the player says so, too
+  }
+  canvas.hidden = false;
+  const draw = () => {
+    const scale = devicePixelRatio || 1;
+    const width = canvas.width = canvas.clientWidth * scale;
+    const height = canvas.height = canvas.clientHeight * scale;
+    const pen = canvas.getContext("2d");
+    const style = getComputedStyle(canvas);
+    const columns = Math.max(1, Math.floor(width / (COLUMN * scale)));
+    const length = samples.length / columns;
+    const played = audio.duration ? audio.currentTime / audio.duration : 0;
+    for (let column = 0; column < columns; column++) {
+      let peak = 0;
+      const end = Math.min(samples.length, Math.ceil((column + 1) * length));
+      for (let index = Math.floor(column * length); index < end; index++) peak = Math.max(peak, Math.abs(samples[index]));
+      const tall = Math.max(scale, peak * height);
+      pen.fillStyle = style.color;
+      pen.globalAlpha = column / columns < played ? 1 : 0.38;
+      pen.fillRect(column * COLUMN * scale, (height - tall) / 2, (COLUMN - 1) * scale, tall);
+    }
+  };
+  draw();
+  canvas.dataset.drawn = "";
+  new ResizeObserver(draw).observe(canvas);
+  for (const type of ["timeupdate", "seeked", "ended"]) audio.addEventListener(type, draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  canvas.addEventListener("click", (event) => {
+    if (audio.duration) audio.currentTime = audio.duration * event.offsetX / canvas.clientWidth;
+  });
+}
+
+function decorate(root) {
+  localize(root);
+  nameColumns(root);
+  offerCopies(root);
+  for (const canvas of $$("canvas[data-draw]", root)) drawWaveform(canvas);
 }
 
 // keyboard
@@ -173,7 +253,8 @@ function pressed(event) {
   if (Object.hasOwn(keys, event.key) && keys[event.key]() !== false) event.preventDefault();
 }
 
-localize(document);
+startLive();
+decorate(document);
 setInterval(() => localize(document), 10000);
 for (const [id, action] of [["theme", switchTheme], ["keys", help], ["live", pause]]) {
   const button = $(`#${id}`);
@@ -181,4 +262,3 @@ for (const [id, action] of [["theme", switchTheme], ["keys", help], ["live", pau
   if (id !== "live") button.hidden = false;
 }
 document.addEventListener("keydown", pressed);
-startLive();
