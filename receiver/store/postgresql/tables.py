@@ -13,6 +13,21 @@ _FEED = (
     "ALTER TABLE events ADD xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint + receiver_feed_offset()",
     "CREATE INDEX ix_events_commits ON events (xid, id)",
 )
+# What a foreign key would do, without its search of the run for each attempt (docs/adr/0106).
+_ATTEMPTS = (
+    """
+    CREATE FUNCTION receiver_delete_attempts() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        DELETE FROM attempts USING deleted
+        WHERE attempts.event_id = deleted.event_id AND attempts.handler = deleted.handler;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER delete_attempts AFTER DELETE ON runs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION receiver_delete_attempts()
+    """,
+)
 # A run is updated about three times in its life: room in its page keeps the new versions near the old ones. Each claim
 # passes over the dead entries of the index of pending runs, so that they must go soon: after a fixed number of changes,
 # whatever the size of the table.
@@ -28,7 +43,7 @@ _STORAGE = {
 def create(connection: Connection) -> None:
     """Create everything; the database has none of it."""
     metadata.create_all(connection, checkfirst=False)
-    for statement in _FEED:
+    for statement in (*_FEED, *_ATTEMPTS):
         connection.execute(text(statement))
     for table, parameters in _STORAGE.items():
         connection.execute(text(f"ALTER TABLE {table} SET ({parameters})"))
