@@ -98,7 +98,7 @@ async def test_only_the_largest_series_are_in_a_response_and_the_points_are_boun
     assert await found(counted, longest) == {}
     for query in ("kind=deliveries&since=2023-11-15T00:00:00Z", longest.replace("09-16", "09-15")):
         answer = await counted.get(f"/v1/series?{query}")
-        assert problem(answer) == (400, "invalid_request")
+        assert problem(answer) == (422, "invalid_request")
         assert "the limit is 1,440" in answer.json()["detail"]
 
 
@@ -106,8 +106,8 @@ async def test_only_the_largest_series_are_in_a_response_and_the_points_are_boun
     ("query", "expected"),
     [
         ("", (400, "invalid_request")),
-        ("kind=deliveries&handler=log", (400, "invalid_request")),
-        ("kind=runs&source=aitts", (400, "invalid_request")),
+        ("kind=deliveries&handler=log", (422, "invalid_request")),
+        ("kind=runs&source=aitts", (422, "invalid_request")),
         ("kind=runs&step=2m", (400, "invalid_request")),
         ("kind=deliveries&source=aits", (404, "no_such_source")),
         ("kind=runs&handler=lok", (404, "no_such_handler")),

@@ -247,7 +247,7 @@ ROUTES = (
         "Show counts over time",
         "status",
         {200: ResponseSpec("The largest series.", SeriesList)},
-        {404: _NO_HANDLER},
+        {404: _NO_HANDLER, 422: "The time has too many steps, or this is not counted by source, or by handler."},
     ),
     Operation(
         "GET",

@@ -165,7 +165,7 @@ async def list_handler_stats(context: ApiContext, query: HandlerStatsQuery) -> A
 
 def _invalid(name: str, what: str) -> ProblemError:
     errors = [InvalidField(f"query.{name}", what)]
-    return ProblemError(400, f"`{name}` {what}.", reason="invalid_request", errors=errors)
+    return ProblemError(422, f"`{name}` {what}.", reason="invalid_request", errors=errors)
 
 
 def read_series(
