@@ -16,6 +16,7 @@ COMMANDS = {
     "check": ("setup:check", "Read the configuration and print every problem at once."),
     "serve": ("serve_command:serve", "Receive deliveries and run handlers until SIGTERM or Ctrl-C."),
     "status": ("status:status", "Show whether all is well, and if not what to do first."),
+    "top": ("top.command:top", "Show the overview live in this terminal until Ctrl-C or q."),
     "audit": ("audit:audit", "Compare completed jobs with the stored audio."),
     "demo": ("demo:demo", "Run jobs of four providers end to end on loopback."),
     "simulate": ("simulate:simulate", "Run simulators of all four providers until Ctrl-C."),

@@ -14,6 +14,8 @@ from receiver.cli.options import Config, Json
 from receiver.cli.text_output import echo, echo_error, print_model
 
 if TYPE_CHECKING:
+    from receiver.settings import Settings
+    from receiver.store.database import Database
     from receiver.web.api.status import SourceState, Status
 
 MAX_PROBLEMS, MAX_GROUPS, MAX_SOURCES, MAX_HANDLERS = 3, 2, 3, 2
@@ -45,23 +47,36 @@ def status(config: Config = None, json: Json = False) -> None:
 
 
 def _read(config: Config) -> Status:
+    from receiver.cli.session import clock_difference, open_session
+
+    with open_session(config) as (settings, database):
+        return read_now(settings, database, time.time() - clock_difference(database))
+
+
+def read_now(settings: Settings, database: Database, now: float) -> Status:
+    """The status, as the API has it.
+
+    Args:
+        now: unix seconds, by the clock of heartbeats.
+
+    Raises:
+        ListingTimeout: reading took too long.
+        StoreUnavailable: the store cannot be read.
+    """
     from receiver.assembly.resources import open_audio
     from receiver.assembly.sources import job_sources
-    from receiver.cli.session import clock_difference, open_session
     from receiver.engine.disks import read_disks
     from receiver.engine.status import read_status
     from receiver.model.redact import Redactor
     from receiver.web.api.status import status_of
 
-    with open_session(config) as (settings, database):
-        now = time.time() - clock_difference(database)
-        try:
-            living = database.find_living()
-        except OSError:
-            living = None
-        disks = read_disks(database.folder, open_audio(settings).folder)
-        found = database.query_list(read_status, settings, list(job_sources(settings)), living, disks, now)
-        return status_of(found, Redactor(settings.secrets()))
+    try:
+        living = database.find_living()
+    except OSError:
+        living = None
+    disks = read_disks(database.folder, open_audio(settings).folder)
+    found = database.query_list(read_status, settings, list(job_sources(settings)), living, disks, now)
+    return status_of(found, Redactor(settings.secrets()))
 
 
 def _verdict(found: Status) -> Iterator[str]:
@@ -77,39 +92,40 @@ def _verdict(found: Status) -> Iterator[str]:
 def _facts(found: Status) -> Iterator[str]:
     processes, runs = found.processes, found.runs
     yield f"processes  {processes.receiving} accepting deliveries, {processes.working} starting handlers"
-    due = "" if runs.oldest_due_seconds is None else f"; oldest due for {_duration(runs.oldest_due_seconds)}"
+    due = "" if runs.oldest_due_seconds is None else f"; oldest due for {format_duration(runs.oldest_due_seconds)}"
     yield f"runs       {runs.pending:,} pending, {runs.running:,} running, {runs.dead:,} dead{due}"
     for group in found.dead.items[:MAX_GROUPS]:
         words = " ".join(filter(None, (group.handler, group.error_kind, group.reason)))
         yield f"  dead     {group.count:,} {words}"
-    for source in sorted(found.sources, key=_urgency)[:MAX_SOURCES]:
-        yield f"source     {source.name}: {', '.join(_state(source)) or 'no trouble'}"
+    for source in sorted(found.sources, key=urgency)[:MAX_SOURCES]:
+        yield f"source     {source.name}: {', '.join(source_states(source)) or 'no trouble'}"
         yield f"  24 h     {', '.join(_deliveries(source))}"
-    for handler in sorted(found.handlers, key=lambda of: -of.failed)[:MAX_HANDLERS]:
+    handled = [of for of in found.handlers if of.failure_rate is not None]
+    for handler in sorted(handled, key=lambda of: -of.failed)[:MAX_HANDLERS]:
         attempts = handler.succeeded + handler.failed
-        rate = f"{handler.failed / attempts:.1%}" if attempts else "none"
         yield (
-            f"handler    {handler.name}: {attempts:,} attempts/h, {rate} failed, "
-            f"p50 {_bound(handler.p50_seconds)}, p95 {_bound(handler.p95_seconds)}"
+            f"handler    {handler.name}: {attempts:,} attempts/h, {handler.failure_rate:.1%} failed, "
+            f"p50 {format_bound(handler.p50_seconds)}, p95 {format_bound(handler.p95_seconds)}"
         )
     for disk in found.disks:
         free = "unknown" if disk.free_bytes is None else f"{disk.free_bytes / 1e9:.1f} GB free"
         yield f"disk       {disk.holds}: {free}"
 
 
-def _urgency(source: SourceState) -> tuple[bool, int]:
+def urgency(source: SourceState) -> tuple[bool, int]:
     """Sources with trouble first."""
     troubled = source.silent or bool(source.failing) or source.pause is not None or source.unknown_jobs > 0
     return not troubled, -sum(refused.last_day for refused in source.refused)
 
 
-def _state(source: SourceState) -> Iterator[str]:
+def source_states(source: SourceState) -> Iterator[str]:
+    """What is wrong with it, in few words each."""
     if source.pause is not None:
         yield f"paused until {source.pause.until:%H:%M:%S}Z ({source.pause.reason})"
     for failing in source.failing:
         yield f"{failing.what} fail"
     if source.silent:
-        yield f"silent for {_duration(source.silent_seconds)}"
+        yield f"silent for {format_duration(source.silent_seconds)}"
     if source.quarantined:
         yield f"{source.quarantined:,} in quarantine"
     if source.unknown_jobs:
@@ -126,11 +142,13 @@ def _deliveries(source: SourceState) -> Iterator[str]:
         yield f"{refused:,} refused ({', '.join(reasons)})"
 
 
-def _bound(seconds: float | None) -> str:
+def format_bound(seconds: float | None) -> str:
+    """The upper bound of a percentile."""
     return "–" if seconds is None else f"≤ {seconds:g} s"
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """A duration in its largest unit, of which it has two at least."""
     for name, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"

@@ -1,0 +1,1 @@
+"""The overview, live, in a terminal: `top`."""
