@@ -13,6 +13,8 @@ from receiver.store import rollups
 from receiver.store.rollups import Kind, Series
 from tests.acceptance.support import Site, until
 from tests.acceptance.terminal import Terminal, fits
+from tests.patience import PATIENCE
+from tests.postgresql_server import PostgresqlServer
 from tests.stores import execute, open_store
 from tests.unit.cli.conftest import add_events
 
@@ -24,6 +26,13 @@ def terminal() -> Iterator[Terminal]:
     terminal = Terminal()
     yield terminal
     terminal.close()
+
+
+@pytest.fixture
+def address(postgresql: PostgresqlServer) -> Iterator[str]:
+    name = postgresql.create()
+    yield postgresql.url(name)
+    postgresql.drop(name)
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ def test_the_overview_keeps_current(watched: Site, terminal: Terminal) -> None:
         add_events(watched.store, 1, at=1_800_000_100.0, name="later")
         shows(terminal, "1 pending, 0 running, 3 dead")
         terminal.type(b"q")
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
     assert terminal.is_restored()
 
 
@@ -86,7 +95,7 @@ def test_a_signal_ends_it_and_the_terminal_is_restored(
             terminal.type(end)
         else:
             process.send_signal(end)
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
     assert terminal.is_restored()
     assert b"Traceback" not in terminal.written
 
@@ -98,7 +107,7 @@ def test_another_size_is_drawn_at_once(watched: Site, terminal: Terminal) -> Non
             terminal.resize(columns, lines)
             until(f"it fits {columns}x{lines}", lambda size=(columns, lines): _fills(terminal, *size))  # type: ignore[misc]
         terminal.type(b"q")
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def _fills(terminal: Terminal, columns: int, lines: int) -> bool:
@@ -124,7 +133,7 @@ def test_a_store_that_goes_away_is_read_again_when_it_is_back(watched: Site, ter
         os.replace(other.store, watched.store)
         shows(terminal, "0 pending")
         terminal.type(b"Q")
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
     assert terminal.is_restored()
 
 
@@ -139,7 +148,7 @@ def test_ctrl_z_gives_the_terminal_back_until_it_is_continued(watched: Site, ter
         shows(terminal, "4 pending")
         assert not terminal.is_restored()
         terminal.type(b"q")
-        assert process.wait() == 0
+        assert process.wait(PATIENCE) == 0
     assert terminal.is_restored()
 
 
@@ -156,3 +165,26 @@ def test_without_a_terminal_it_prints_one_frame_or_nothing(watched: Site) -> Non
     gone = watched.command("top", "--once")
     assert (gone.returncode, gone.stdout) == (2, "")
     assert "There is no store" in gone.stderr
+
+
+@pytest.mark.parametrize("fault", ["killed", "hangs"])
+def test_a_server_that_fails_is_read_again_when_it_is_back(
+    site: Site, terminal: Terminal, address: str, postgresql: PostgresqlServer, fault: str
+) -> None:
+    site.configure(f'[store]\nurl = "{address}"')
+    assert site.command("db", "upgrade").returncode == 0
+    with terminal.run(site.folder, *OFTEN) as process:
+        shows(terminal, "0 pending")
+        if fault == "killed":
+            postgresql.kill()
+            shows(terminal, "Not read since", "0 pending")
+            postgresql.start()
+        else:
+            with postgresql.hanging():
+                shows(terminal, "The store has not answered yet", "0 pending")
+        shows(terminal, "✗ No receiver is running")
+        with postgresql.hanging():
+            shows(terminal, "The store has not answered yet")
+            terminal.type(b"q")
+            assert process.wait(PATIENCE) == 0
+    assert terminal.is_restored()

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.options import Config
+from receiver.cli.streams import flush_output
 from receiver.cli.text_output import echo, echo_error
 
 UNREADABLE = 2
@@ -50,7 +51,10 @@ def top(config: Config = None, interval: Interval = 2.0, once: Once = False) -> 
         return
     from receiver.cli.top.session import watch
 
-    asyncio.run(watch(reader, first, interval))
+    if asyncio.run(watch(reader, first, interval)):
+        flush_output()
+        os._exit(0)  # an ordinary end waits for the threads of a store that may hang
+    reader.close()
 
 
 def _is_terminal() -> bool:

@@ -25,14 +25,18 @@ SLOW_SECONDS = 2.0
 """A reading that takes longer is said to."""
 
 
-async def watch(reader: Reader, first: Overview, interval: float) -> None:
-    """Show the overview until the end is requested. The terminal is left as it was, also after an error."""
+async def watch(reader: Reader, first: Overview, interval: float) -> bool:
+    """Show the overview until the end is requested. The terminal is left as it was, also after an error.
+
+    Returns:
+        Whether the store is still being read.
+    """
     screen = Screen()
     session = _Session(reader, screen, first, interval)
     screen.enter()
     try:
         with stop_signals(session.stop), session.terminal_signals(), session.keys():
-            await session.run()
+            return await session.run()
     finally:
         screen.leave()
 
@@ -46,18 +50,19 @@ class _Session:
         self._trouble: str | None = None
         self._stopping = asyncio.Event()
 
-    async def run(self) -> None:
-        """Draw and read in turn. A reading that is in progress at the end is abandoned."""
+    async def run(self) -> bool:
+        """Draw and read in turn; at the end, whether a reading is in progress."""
         self.draw()
         while not await self._stopped_within(self._interval):
             reading = self._start_reading()
             while not await self._done_within(reading, max(SLOW_SECONDS, self._interval)):
                 if self._stopping.is_set():
-                    return
+                    return True
                 self._trouble = "The store has not answered yet."
                 self.draw()
             self._take(reading)
             self.draw()
+        return False
 
     def draw(self) -> None:
         """Draw at the terminal's size now."""
@@ -87,7 +92,7 @@ class _Session:
         return reading.done()
 
     def _start_reading(self) -> asyncio.Future[Overview]:
-        """Read in a thread that the end of the process does not wait for: a store may hang."""
+        """Read in a thread that the end does not wait for: a store may hang."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Overview] = loop.create_future()
 
