@@ -79,6 +79,7 @@ OF_THE_STORE: dict[str, tuple[tuple[str, str], ...]] = {
     "changes list": (("", "ChangePage"),),
     "operations list": (("", "BulkOperationPage"),),
     "processes list": (("", "ProcessList"),),
+    "users sessions": (("", "ConsoleSessionList"),),
     "handlers list": (("", "HandlerList"),),
     "handlers match": (("--event EVENT", "HandlerMatchList"),),
     "sources list": (("", "SourceList"),),

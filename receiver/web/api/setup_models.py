@@ -175,4 +175,10 @@ class SourceTestList(ResponseModel):
     items: list[SourceTest]
 
 
-OF_COMMANDS = (ProcessList, HandlerList, HandlerMatchList, SourceList, SourceTestList)
+class ConsoleSessionList(ResponseModel):
+    """Who is logged in to the console."""
+
+    items: list[ConsoleSession]
+
+
+OF_COMMANDS = (ProcessList, ConsoleSessionList, HandlerList, HandlerMatchList, SourceList, SourceTestList)
