@@ -79,7 +79,8 @@ async def build_message(event: Event, ctx: Context[Any]) -> Message:
     """Build the event's message, by the handler's `MessageOptions`. The audio of a completed job is fetched first.
 
     Raises:
-        Reject: the format is `provider`, and the receiver gave the job up without a response to send.
+        Reject: the format is `provider`, and the receiver gave the job up without a response to send, or the event is
+            an edited end of a job.
         AudioError: as `ctx.audio_files`, except `NoAudio`: such a job is sent with an empty list.
     """
     options: MessageOptions = ctx.options
@@ -95,6 +96,9 @@ async def build_message(event: Event, ctx: Context[Any]) -> Message:
 
 
 def _provider_body(event: Event) -> bytes:
+    if event.edited_from is not None and isinstance(event, JobCompleted | JobFailed):
+        what = "This event was edited, and the body that the provider sent was not."
+        raise Reject(f'{what} format = "cloudevents" can send it.', reason="no_body")
     if not event.raw:
         what = "The receiver ended this job itself: there is no response of the provider to send."
         raise Reject(f'{what} format = "cloudevents" can send it.', reason="no_body")
@@ -123,6 +127,8 @@ async def _data(event: Event, ctx: Context[Any], options: MessageOptions) -> dic
         "origin": str(event.origin),
         "received_at": _timestamp(event.received_at),
     }
+    if event.edited_from is not None:
+        data["edited_from"] = event.edited_from
     if not isinstance(event, JobCompleted | JobFailed):
         return data | {"payload": without_queries(dict(event.payload))}
     charged = event.payload.get("chars_charged")

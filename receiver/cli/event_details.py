@@ -47,6 +47,7 @@ def print_event(event: EventDetail, signature: str) -> None:
         signature: see `signature_note`.
     """
     fields = {name: getattr(event, name) for name in type(event).model_fields if name not in _OWN_PLACE}
+    fields |= {"edited_to": ", ".join(event.edited_to) or None}
     fields |= {"signature": signature, "metadata": event.payload.get("metadata"), "body": event.body}
     _print_fields(fields)
     _print_section("runs", _RUNS, event.runs)

@@ -1,4 +1,4 @@
-"""`events`: list, show, replay, release; `events tail` has a module of its own."""
+"""`events`: list, show, replay, release; `events tail` and `events edit` have modules of their own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from receiver.cli.event_editing import edit
 from receiver.cli.event_tail import tail
 from receiver.cli.options import (
+    ORIGINS,
     After,
     All,
     Before,
     Config,
     Csv,
     ErrorKind,
+    EventOrigin,
     EventState,
     Job,
     Json,
@@ -30,6 +33,7 @@ from receiver.cli.options import (
     Type,
     Until,
     Yes,
+    check_choice,
     event_filter,
 )
 from receiver.cli.output import CONTINUES, NAME_THE_REST, REPEAT_AFTER, confirm
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Events: what providers reported.")
 app.command()(tail)
+app.command()(edit)
 
 _Ids = Annotated[list[str] | None, typer.Argument(help="Event ids, or unique prefixes of them.")]
 
@@ -59,6 +64,7 @@ def list_(
     type_: Type = None,
     state: EventState = None,
     job: Job = None,
+    origin: EventOrigin = None,
     error_kind: ErrorKind = None,
     reason: Reason = None,
     since: Since = None,
@@ -79,6 +85,7 @@ def list_(
 
     format = list_format(json, csv)
     filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
+    filter = replace(filter, origin=check_choice(origin, ORIGINS, "--origin"))
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_, filter.metadata)
         filter = resolve_ids(database, filter)

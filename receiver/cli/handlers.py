@@ -118,8 +118,8 @@ def _matches_listing(event_id: str, redact: Redactor) -> Listing:
     """Of pairs of a handler's name and why it does not get the event; None if it does."""
     from receiver.cli.lists import Listing
     from receiver.cli.table_layout import Column
+    from receiver.model.redact_json import redact_json
     from receiver.web.api import setup_models as models
-    from receiver.web.api.redaction import redact_json
 
     def item(pair: tuple[str, Mismatch | None]) -> models.HandlerMatch:
         name, mismatch = pair

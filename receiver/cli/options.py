@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.model.event import Origin
 from receiver.model.metadata import Pair, parse_pairs
 from receiver.model.role import Role
 from receiver.store.states import EVENT_STATES
@@ -67,6 +68,8 @@ Before = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
+ORIGINS = tuple(str(origin) for origin in Origin)
+EventOrigin = Annotated[str | None, typer.Option("--origin", help=f"Only those received so: {', '.join(ORIGINS)}.")]
 
 Only = Annotated[
     str | None,

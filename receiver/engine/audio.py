@@ -305,7 +305,7 @@ class AudioService:
     ) -> FetchedAudio:
         async def fetch_from(requests: Sequence[AudioRequest]) -> FetchedAudio:
             return await self._fetcher.fetch(
-                requests, source=event.source, job_id=event.job_id, allow_private=source.allow_private, n=n
+                requests, source=event.source, job_id=_name(event), allow_private=source.allow_private, n=n
             )
 
         known = audio.fresh.files if audio.fresh is not None else None
@@ -342,6 +342,11 @@ class AudioService:
                 raise await self._classified(error) from error
 
         return Artifact.of(row, path, stream, link, sign)
+
+
+def _name(event: JobCompleted) -> str:
+    """What its files are named after: an edited event may name other audio, which must not replace its job's."""
+    return event.job_id if event.edited_from is None else f"{event.job_id}~{event.id}"
 
 
 def _completed(event: Event) -> JobCompleted:

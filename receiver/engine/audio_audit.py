@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.errors import NotFound, StorageFailed
-from receiver.model.event import COMPLETED
+from receiver.model.event import COMPLETED, Origin
 from receiver.outbound.storage_types import Storage
 from receiver.store import artifacts
 from receiver.store.artifacts import ArtifactRow
@@ -123,13 +123,18 @@ async def audit_page(database: Database, storage: Storage, since: float, before:
     findings = [
         Finding(problem[0], row["source"], row["id"], row["job_id"], problem[1])
         for row in found.rows
-        for problem in of_files.get(row["id"]) or [_without_file(row)]
+        for problem in of_files.get(row["id"]) or ([] if _is_edited(row) else [_without_file(row)])
         if problem is not None
     ]
-    without = [row["state"] for row in found.rows if row["id"] not in of_files]
-    events = sum(row["state"] != JobState.UNKNOWN for row in found.rows)
+    without = [row["state"] for row in found.rows if row["id"] not in of_files and not _is_edited(row)]
+    events = sum(row["state"] != JobState.UNKNOWN and not _is_edited(row) for row in found.rows)
     counts = AuditCounts(events, len(found.files), without.count("open"), without.count("done"))
     return AuditPage(counts, findings, found.rows[-1]["id"] if found.more else None)
+
+
+def _is_edited(row: Mapping[str, Any]) -> bool:
+    """Whether it is an edited event, beside which its job has one of its own. Jobs have no origin."""
+    return row.get("origin") == Origin.EDITED
 
 
 def _read(connection: Connection, since: float, before: str | None, limit: int) -> _Candidates:

@@ -65,19 +65,8 @@ def replay_events(
     """
 
     def wanted_of(event: Mapping[str, Any]) -> list[str]:
-        if event["status"] == EventStatus.QUARANTINED:
-            raise NotReplayable(f"{event['id']} is in quarantine; `tts-receiver events release` dispatches it.")
-        reverify(settings, event)
-        if not only:
-            return _names_for(registry, event)
-        wanted = list(dict.fromkeys(only))
-        for name in wanted:
-            if name not in registry:
-                raise NotReplayable(f"No handler {name!r} is active{suggestion(name, registry.active)}")
-            mismatch = registry[name].handler.mismatch(event["type"], event["source"], event["payload"])
-            if mismatch is not None:
-                raise NotReplayable(f"{event['id']} is not for the handler {name}: its {mismatch}.")
-        return wanted
+        require_replayable(settings, event)
+        return choose_handlers(registry, event, only)
 
     checked = _check(connection, ids, wanted_of)
     keys = [(event_id, name) for event_id, wanted, _ in checked for name in wanted]
@@ -103,7 +92,7 @@ def release_events(
         reverify(settings, event)
         if event["status"] != EventStatus.QUARANTINED:
             raise NotReplayable(f"{event['id']} is not in quarantine.")
-        return _names_for(registry, event)
+        return choose_handlers(registry, event, ())
 
     checked = _check(connection, ids, names_of)
     for event_id, names, error in checked:
@@ -112,8 +101,36 @@ def release_events(
     return checked
 
 
-def _names_for(registry: Registry, event: Mapping[str, Any]) -> list[str]:
-    return list(registry.names_for(event["type"], event["source"], event["payload"]))
+def require_replayable(settings: Settings, event: Mapping[str, Any]) -> None:
+    """Check that an event was dispatched, and that its row was not changed.
+
+    Raises:
+        NotReplayable: it is in quarantine, or its stored signature does not match its stored body.
+    """
+    if event["status"] == EventStatus.QUARANTINED:
+        raise NotReplayable(f"{event['id']} is in quarantine; `tts-receiver events release` dispatches it.")
+    reverify(settings, event)
+
+
+def choose_handlers(registry: Registry, event: Mapping[str, Any], only: Collection[str]) -> list[str]:
+    """The names of the handlers that get an event.
+
+    Args:
+        only: names of handlers; empty for all that the event is for.
+
+    Raises:
+        NotReplayable: one of `only` is not active, or the event is not for it.
+    """
+    if not only:
+        return list(registry.names_for(event["type"], event["source"], event["payload"]))
+    wanted = list(dict.fromkeys(only))
+    for name in wanted:
+        if name not in registry:
+            raise NotReplayable(f"No handler {name!r} is active{suggestion(name, registry.active)}")
+        mismatch = registry[name].handler.mismatch(event["type"], event["source"], event["payload"])
+        if mismatch is not None:
+            raise NotReplayable(f"{event['id']} is not for the handler {name}: its {mismatch}.")
+    return wanted
 
 
 def _check(

@@ -29,6 +29,7 @@ class AuditOperation(StrEnum):
     CANCEL_JOB = "cancel_job"
     REPLAY = "replay"
     RELEASE = "release"
+    EDIT = "edit"
     REPLAY_RUNS = "replay_runs"
     CANCEL_RUNS = "cancel_runs"
     RETRY_RUNS = "retry_runs"

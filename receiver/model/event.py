@@ -24,11 +24,12 @@ OPPOSITE = {COMPLETED: FAILED, FAILED: COMPLETED}
 
 
 class Origin(StrEnum):
-    """How an event was received. A replay keeps its event's origin."""
+    """How an event was received: `edited` if an operator made it of another. A replay keeps its event's origin."""
 
     WEBHOOK = "webhook"
     POLL = "poll"
     SUBMIT = "submit"
+    EDITED = "edited"
 
 
 _ORIGINS = {origin.value: origin for origin in Origin}
@@ -46,7 +47,9 @@ class Event:
         received_at: when the first delivery was accepted (UTC).
         payload: the mapped fields of the event's data, with the same names for every provider.
         raw: the bytes that reported it: a delivery's body, or the response to a poll or a submit. Empty
-            if the receiver gave the job up without a response.
+            if the receiver gave the job up without a response. An edited end of a job has those of the event that it
+            was made of; any other edited event has its payload as JSON.
+        edited_from: the id of the event that an operator edited to make this one; None if it was received.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Event:
     received_at: datetime
     payload: Mapping[str, Any] = field(default_factory=dict)
     raw: bytes = field(default=b"", repr=False)
+    edited_from: str | None = None
     _body: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -133,6 +137,7 @@ def build_event(
     received_at: float,
     payload: Mapping[str, Any],
     raw: bytes = b"",
+    edited_from: str | None = None,
 ) -> Event:
     """Build the typed event of a stored row.
 
@@ -140,6 +145,7 @@ def build_event(
         received_at: unix seconds.
         payload: the normalised payload of a provider module (see `model.delivery.Parsed`).
         raw: the stored body.
+        edited_from: the event that this one was made of.
     """
     details: dict[str, Any] = {}
     cls = event_class(type)
@@ -153,5 +159,6 @@ def build_event(
         details["message"] = str(error.get("message") or "")
     return cls(
         id=id, source=source, type=type, job_id=job_id, origin=_ORIGINS[origin],
-        received_at=datetime.fromtimestamp(received_at, UTC), payload=payload, raw=raw, **details,
+        received_at=datetime.fromtimestamp(received_at, UTC), payload=payload, raw=raw,
+        edited_from=edited_from, **details,
     )  # fmt: skip

@@ -28,7 +28,7 @@ HELD_SECONDS = 0.05
 RunKey = tuple[str, str, int]
 """Event id, handler, attempt: identifies one attempt."""
 
-_EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw")
+_EVENT = ("id", "source", "type", "job_id", "origin", "received_at", "payload", "raw", "edited_from")
 """The parameters of `model.event.build_event`."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, text
 
+from receiver.model.event import Origin
 from receiver.model.ids import first_id_at
 from receiver.model.metadata import Pair
 from receiver.store.distinct import distinct
@@ -28,6 +29,7 @@ MAX_SEARCHES = 100
 events are read one by one instead, until the page is full or the time limit of lists ends it."""
 
 _QUARANTINED = text("events.status = 'quarantined'")
+_EDITED = text("events.origin = 'edited'")
 _OF_ANOTHER_KEY = text('events.job_id != events."key"')
 UNFINISHED = text("runs.state != 'succeeded'")
 """Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
@@ -65,6 +67,7 @@ class Filter:
     error_kind: str | None = None
     reason: str | None = None
     metadata: tuple[Pair, ...] = ()
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,9 @@ def _choose_plan(connection: Connection, criteria: _Criteria) -> SearchPlan:
     """The plan with the fewest candidates, counted up to the limits."""
     if criteria.quarantined:
         return _by_quarantine(connection, criteria)
+    if criteria.filters.origin == Origin.EDITED:
+        search = _search(events.c.id, criteria.filters, partial=_EDITED)
+        return SearchPlan([search], _checks_of_events(criteria, *_source_and_type(criteria.filters)))
     possible = [*_by_metadata(criteria), _by_run(connection, criteria), _by_kind(connection, criteria)]
     plans = [plan for plan in possible if plan is not None]
     if not plans:
@@ -312,6 +318,8 @@ def _checks_of_events(criteria: _Criteria, *more: Any) -> list[Any]:
         *_received_between(criteria.filters),
         *has_pairs(events.c.id, event_metadata, criteria.filters.metadata),
     ]
+    if criteria.filters.origin is not None:
+        checks.append(CheckedOnly(events.c.origin) == criteria.filters.origin)
     if criteria.quarantined is not None:
         status = EventStatus.QUARANTINED if criteria.quarantined else EventStatus.ACCEPTED
         checks.append(events.c.status == str(status))

@@ -45,7 +45,7 @@ events = Table(
     Column("source", _TEXT, nullable=False),
     Column("type", _TEXT, nullable=False),
     # With source and type, the identity: the job id for a terminal event, else the signed message id or the body's
-    # SHA-256.
+    # SHA-256. That of an edited event begins with a space, as none of these does.
     Column("key", _TEXT, nullable=False),
     Column("job_id", _TEXT),
     Column("origin", _TEXT, nullable=False),
@@ -56,6 +56,8 @@ events = Table(
     Column("duplicates", Integer, nullable=False, server_default=text("0")),
     # Why an operator should look at it: "duplicate_differs" or "completed_and_failed".
     Column("conflict", _TEXT),
+    # The event that an operator edited to make this one (docs/adr/0099); that one may be deleted earlier.
+    Column("edited_from", _TEXT),
     # Large columns are last, because SQLite reads all columns before the one that it needs. A store of an earlier
     # release keeps its order (docs/adr/0062).
     Column("headers", JSON, nullable=False),
@@ -77,6 +79,10 @@ Index(
     events.c.received_at,
     **where(events.c.status == "quarantined"),
 )
+
+# Events that an operator made by editing: lists, and those that were made of one event.
+Index("ix_events_edited", events.c.id, **where(events.c.origin == "edited"))
+Index("ix_events_edited_from", events.c.edited_from, **where(events.c.edited_from.is_not(None)))
 
 runs = Table(
     "runs",

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, case, func, select
 
+from receiver.store import edited_events
 from receiver.store.distinct import distinct
 from receiver.store.event_pages import (
     MAX_SEARCHES,
@@ -87,12 +88,13 @@ def end_of_events(connection: Connection) -> str:
 def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
     """The event's row, with its runs, attempts and artifacts; None if it does not exist.
 
-    A run has its `traceback`: `attempt` and `text`, or None.
+    A run has its `traceback`: `attempt` and `text`, or None. `edited_to` has the newest events that were made of it.
     """
     row = connection.execute(select(events, _STATE).where(events.c.id == event_id)).first()
     if row is None:
         return None
     found = dict(row._mapping)
+    found["edited_to"] = edited_events.made_of(connection, event_id)
     for name, table, order in (
         ("runs", runs, runs.c.handler),
         ("attempts", attempts, attempts.c.number),
@@ -110,9 +112,11 @@ def get_event(connection: Connection, event_id: str) -> dict[str, Any] | None:
 
 
 def signed_events(connection: Connection, ids: Sequence[str]) -> Iterable[Mapping[str, Any]]:
-    """The columns by which these events' signatures are verified and handlers chosen; read one by one, in no order."""
+    """The columns by which these events are verified, dispatched and edited; read one by one, in no order."""
     c = events.c
-    columns = (c.id, c.source, c.type, c.status, c.origin, c.key_id, c.headers, c.body, c.received_at, c.payload)
+    columns = (
+        c.id, c.source, c.type, c.job_id, c.status, c.origin, c.key_id, c.headers, c.body, c.received_at, c.payload,
+    )  # fmt: skip
     rows: Iterable[Any] = connection.execute(select(*columns).where(c.id.in_(ids))).mappings()
     return rows
 

@@ -77,6 +77,11 @@ async def replay(client: Api) -> tuple[str, Any, dict[str, Any]]:
     return f"/v1/events/{id}/replay", {"handlers": ["log"]}, {"event": id, "handlers": ["log"]}
 
 
+async def edit(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    (id,) = await client.add(1)
+    return f"/v1/events/{id}/edit", {"payload": {"n": 1}, "handlers": ["log"]}, {"event": id, "handlers": ["log"]}
+
+
 async def finished_run(client: Api) -> str:
     """An event with a cancelled run."""
     (id,) = await client.add(1, handlers=("gone",))
@@ -129,6 +134,7 @@ REQUESTS: dict[str, Callable[[Api], Any]] = {
     "watch_job": watch_job,
     "cancel_job": cancel_job,
     "replay": replay,
+    "edit": edit,
     "replay_runs": replay_runs,
     "cancel_runs": cancel_runs,
     "retry_runs": retry_runs,

@@ -67,6 +67,7 @@ async def build_message(detail: Mapping[str, Any], link: Callable[[str, int], st
             origin=detail["origin"],
             received_at=parse_time(detail["received_at"]),
             payload=detail["payload"],
+            edited_from=detail.get("edited_from"),
         )
         files = tuple(_artifact(event.id, values, link) for values in detail["artifacts"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -22,7 +22,7 @@ _SET_CLAIMED = (
 _DUE = f"handler = %s AND state = 'pending' AND crashes < {SUSPECT_CRASHES}"
 _EVENT = (
     "events.id, events.source, events.type, events.job_id, events.origin, events.received_at, events.payload::text, "
-    "events.body"
+    "events.body, events.edited_from"
 )
 _CLAIM_WITH = f"""
     WITH due AS MATERIALIZED (

@@ -139,7 +139,7 @@ def event_facts(connection: Connection, ids: Collection[str]) -> list[Any]:
 
 @lru_cache(maxsize=512)
 def _facts_statement(rows: int) -> str:
-    columns = "id, source, type, job_id, origin, received_at, payload, body"
+    columns = "id, source, type, job_id, origin, received_at, payload, body, edited_from"
     return f"SELECT {columns} FROM events WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608 - placeholders only
 
 

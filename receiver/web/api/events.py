@@ -1,23 +1,28 @@
-"""Operations on events: list, show, replay."""
+"""Operations on events: list, show, replay, edit."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 from sqlalchemy import Connection
 
 from receiver.engine.audit import Auditor, recorded
+from receiver.engine.editing import Edit, NotEdited, PayloadTooLarge, edit_event
 from receiver.engine.replay import NotReplayable, count_due, replay_events
 from receiver.errors import NotFound
+from receiver.model.ids import event_id
+from receiver.model.redact_json import RedactedValue
 from receiver.store import views
 from receiver.store.error_search import MAX_CHARACTERS, search_events
 from receiver.store.event_pages import Filter
+from receiver.store.jobs import ClientKeyReused
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import (
     ErrorWord,
     EventId,
     HandlerName,
+    IdempotencyKey,
     MetadataPairs,
     Paging,
     RequestModel,
@@ -30,6 +35,8 @@ from receiver.web.api.fields import (
 )
 from receiver.web.api.jobs import require_metadata, require_names
 from receiver.web.api.models import (
+    Edited,
+    EventOrigin,
     EventPage,
     EventState,
     Replayed,
@@ -58,6 +65,7 @@ class EventsQuery(Paging):
     type: Annotated[ShortText | None, Field(description="Only of this type, such as `job.completed`.")] = None
     job_id: Annotated[ShortText | None, Field(description="Only of this job: the provider's id.")] = None
     state: Annotated[EventState | None, Field(description="Only with this state of their runs as a whole.")] = None
+    origin: Annotated[EventOrigin | None, Field(description="Only those of which the receiver learned so.")] = None
     error_kind: Annotated[ErrorWord | None, Field(description=ERROR_KIND)] = None
     reason: Annotated[ErrorWord | None, Field(description=REASON)] = None
     since: Annotated[Time | None, Field(description="Only those received at or after this time.")] = None
@@ -86,6 +94,35 @@ class ReplayRequest(StrictRequestModel):
     ]
 
 
+class EditRequest(StrictRequestModel):
+    """What to make of an event."""
+
+    payload: Annotated[
+        dict[str, JsonValue],
+        Field(
+            description="The whole `payload` of the new event. A text with `[redacted]` that `GET /v1/events/{id}` "
+            "shows stays what it was."
+        ),
+    ]
+    handlers: Annotated[
+        list[HandlerName],
+        Field(
+            default_factory=list,
+            max_length=100,
+            description="Names of handlers; empty for all that subscribe to the new event.",
+        ),
+    ]
+
+
+class EditHeaders(RequestModel):
+    """The idempotency key, which makes it safe to repeat the request."""
+
+    key: Annotated[
+        IdempotencyKey | None,
+        Field(alias="Idempotency-Key", description="Yours: the same key and edit of an event make one new event."),
+    ] = None
+
+
 async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
     """The newest first. An event that is committed late may appear after events that were listed before.
 
@@ -97,6 +134,7 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
         type=query.type,
         job=query.job_id,
         state=query.state,
+        origin=query.origin,
         after=optional_seconds(query.since),
         before=optional_seconds(query.until),
         older_than=query.before("evt_"),
@@ -154,6 +192,39 @@ async def replay(context: ApiContext, audit: Auditor, path: EventPath, body: Rep
         raise outcome.error
     context.wake()
     return ApiResponse(202, Replayed(event=path.id, handlers=outcome.handlers))
+
+
+async def edit(
+    context: ApiContext, audit: Auditor, path: EventPath, headers: EditHeaders, body: EditRequest
+) -> ApiResponse:
+    """Make a new event with an edited payload, and run its handlers.
+
+    The new event has an identity of its own, the origin `edited`, and the source, type and job id of the other, which
+    stays as it is. It never ends a job, whatever its type.
+    """
+    now = context.clock.now()
+    try:
+        result = await context.database.write(
+            edit_event,
+            context.settings,
+            context.registry,
+            audit.single(event=path.id, handlers=body.handlers),
+            Edit(path.id, body.payload, body.handlers, headers.key),
+            event_id(now, context.rng.getrandbits(74)),
+            now,
+        )
+    except NotFound:
+        raise event_not_found(path.id) from None
+    except (NotReplayable, NotEdited) as error:
+        raise ProblemError(409, str(error), reason=error.reason) from None
+    except (ClientKeyReused, RedactedValue, PayloadTooLarge) as error:
+        raise ProblemError(422, str(error), reason=error.reason) from None
+    if result.new:
+        context.wake()
+        context.feed.wake()
+    made = Edited(event=result.event_id, edited_from=path.id, handlers=result.handlers)
+    location = f"{context.settings.server.root_path}/v1/events/{result.event_id}"
+    return ApiResponse(201 if result.new else 200, made, {"Location": location})
 
 
 def event_not_found(id: str) -> ProblemError:

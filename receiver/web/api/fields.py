@@ -74,6 +74,7 @@ Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])
 """Up to 256 printable ASCII characters without a space at either end."""
 ErrorWord = Annotated[str, StringConstraints(max_length=64)]
 """A kind or a reason of errors; the empty text stands for none."""
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=255)]
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 MetadataPair = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}=[^\x00]{0,256}$")]
 MetadataPairs = Annotated[

@@ -15,6 +15,7 @@ from receiver.store.states import JobState, RunState
 from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after
 
 EventState = Literal["quarantined", "open", "dead", "done"]
+EventOrigin = Literal["webhook", "poll", "submit", "edited"]
 
 _DETAILS = "The service's other fields, such as `provider`, `tier`, `supports_ssml`, `supports_multispeaker`."
 _Next = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last.")]
@@ -46,7 +47,7 @@ class Event(ResponseModel):
     source: str
     type: Annotated[str, Field(description="`job.completed`, `job.failed`, `test`, or another type of the provider's.")]
     job_id: Annotated[str | None, Field(description="The provider's id of the job.")]
-    origin: Annotated[Literal["webhook", "poll", "submit"], Field(description="How the receiver learned of it.")]
+    origin: Annotated[EventOrigin, Field(description="How the receiver learned of it; `edited`: from an operator.")]
     state: Annotated[EventState, Field(description="The state of its runs as a whole.")]
     received_at: datetime
     duplicates: Annotated[int, Field(description="Further deliveries of the same event.")]
@@ -154,6 +155,8 @@ class HeaderLine(ResponseModel):
 class EventDetail(Event):
     """Everything about one event."""
 
+    edited_from: Annotated[EventId | None, Field(description="The event that was edited to make this one.")]
+    edited_to: Annotated[list[EventId], Field(description="The newest events that were made by editing this one.")]
     key_id: Annotated[str | None, Field(description="The id of the signing secret that it was signed with.")]
     skew: Annotated[float | None, Field(description="Seconds from the signed time to the receiver's clock.")]
     signature: Annotated[str, Field(description="Of the stored body: `valid`, `invalid` or `cannot be checked`.")]
@@ -210,6 +213,14 @@ class Replayed(ResponseModel):
 
     event: EventId
     handlers: Annotated[list[str], Field(description="Whose runs are due now; an open run does not change.")]
+
+
+class Edited(ResponseModel):
+    """The event that an edit made."""
+
+    event: EventId
+    edited_from: EventId
+    handlers: Annotated[list[str], Field(description="Those that have a run of it.")]
 
 
 class Job(ResponseModel):

@@ -19,10 +19,11 @@ from receiver.web.api.bulk import (
 from receiver.web.api.bulk_models import BulkOperation, BulkOperationPage, DryRun
 from receiver.web.api.changes import list_changes
 from receiver.web.api.counts import Counts, get_counts
-from receiver.web.api.events import get_event, list_events, replay
+from receiver.web.api.events import edit, get_event, list_events, replay
 from receiver.web.api.jobs import cancel_job, get_job, list_jobs, watch_job
 from receiver.web.api.models import (
     ChangePage,
+    Edited,
     EventDetail,
     EventPage,
     Job,
@@ -156,6 +157,25 @@ ROUTES = (
         "events",
         {202: ResponseSpec("Whose runs are due now.", Replayed)},
         {409: "It is in quarantine, a handler is not active, or its stored body no longer matches its signature."},
+    ),
+    Operation(
+        "POST",
+        "/v1/events/{id}/edit",
+        edit,
+        "Edit an event and replay it",
+        "events",
+        {
+            201: ResponseSpec("The new event.", Edited, headers={"Location": "Its path."}),
+            200: ResponseSpec(
+                "The event that this idempotency key made before.", Edited, headers={"Location": "Its path."}
+            ),
+        },
+        {
+            409: "It is in quarantine, a handler is not active, its stored body no longer matches its signature, or "
+            "nothing was edited.",
+            422: "The payload is too large, a `[redacted]` in it is none of the event's, or the idempotency key "
+            "belongs to another edit.",
+        },
     ),
     Operation(
         "GET",

@@ -7,6 +7,7 @@ from typing import Any
 from receiver.engine.replay import NotReplayable, reverify
 from receiver.model.json_body import document_of
 from receiver.model.redact import Redactor
+from receiver.model.redact_json import redact_json, redact_own_secrets
 from receiver.model.timestamps import utc
 from receiver.providers import types
 from receiver.providers.protocols import WebhookProvider
@@ -23,7 +24,7 @@ from receiver.web.api.models import (
     Traceback,
     Voice,
 )
-from receiver.web.api.redaction import header_lines, redact_json, redact_own_secrets
+from receiver.web.api.redaction import header_lines
 
 
 def run_of(row: Any, redact: Redactor) -> RunOfEvent:
@@ -74,6 +75,8 @@ def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDeta
     return EventDetail(
         **summary,
         conflict=row["conflict"],
+        edited_from=row["edited_from"],
+        edited_to=row["edited_to"],
         received_at=utc(row["received_at"]),
         key_id=row["key_id"],
         skew=row["skew"],

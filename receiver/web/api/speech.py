@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue
 
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_speech
@@ -13,7 +13,7 @@ from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
-from receiver.web.api.fields import INTEGER, RequestModel, SourceName, StrictRequestModel
+from receiver.web.api.fields import INTEGER, IdempotencyKey, RequestModel, SourceName, StrictRequestModel
 from receiver.web.api.jobs import location_header, redacted_job, require_source
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import ProblemError
@@ -51,8 +51,7 @@ class SpeechHeaders(RequestModel):
     """The idempotency key, which makes it safe to repeat the request."""
 
     key: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=255),
+        IdempotencyKey | None,
         Field(alias="Idempotency-Key", description="Yours: the same key with the same body is the same job."),
     ] = None
 
