@@ -20,6 +20,7 @@ import receiver.cli
 from receiver.cli import output
 from receiver.cli.commands import COMMANDS, build
 from receiver.errors import StoreFull
+from receiver.model.ids import event_id
 from receiver.store import runs
 from receiver.web.api.models import Change
 from tests.stores import execute, query
@@ -61,8 +62,12 @@ def filled(store: Path) -> Path:
     return store
 
 
-def ran(*words: str) -> Result:
-    return CliRunner().invoke(build(), words)
+NEWEST = event_id(35.0, 34)
+"""The last event of `filled`."""
+
+
+def ran(*words: str, input: str | None = None) -> Result:
+    return CliRunner().invoke(build(), words, input)
 
 
 CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
@@ -74,6 +79,9 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
         "--state dead --yes",
         {"operation": "replay", "changed": 25, "filter": {"state": "dead"},
          "detail": "Events replayed: 25, runs due: 25"},
+    ),
+    "events edit": (
+        f"{NEWEST} --payload - --yes", {"operation": "edit", "changed": 1, "filter": {"event": NEWEST}},
     ),
     "events release": (
         "--source aitts --since 1970-01-01T00:00 --yes",
@@ -129,7 +137,7 @@ def test_every_changing_command_is_in_the_audit_log(filled: Path, command: str) 
     words, expected = CHANGING[command]
     if command in ("runs cancel", "runs retry-now"):
         execute(filled, "UPDATE runs SET state = 'pending', finished_at = NULL, due_at = 4e9")
-    done = ran(*command.split(), *words.split())
+    done = ran(*command.split(), *words.split(), input='{"n": 1}')
     assert done.exit_code == 0, done.output
     [entry] = json.loads(ran("changes", "list", "--json").stdout)["items"]
     assert entry | expected == entry

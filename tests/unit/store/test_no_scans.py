@@ -27,6 +27,7 @@ from receiver.store import (
     clocks,
     completion,
     distinct,
+    edited_events,
     error_search,
     event_pages,
     feed,
@@ -123,6 +124,7 @@ FILTERS = [
     for after, before, older in ((None, None, None), (NOW - 60, NOW, None), (None, None, EVENT))
     for metadata in ((), PAIRS[:1], PAIRS)
 ]
+FILTERS += [Filter(origin="edited", source=source, after=after) for source in (None, "aitts") for after in (None, NOW)]
 FILTERS += [
     Filter(source=source, error_kind=kind, reason=reason, after=after)
     for source in (None, "aitts")
@@ -174,6 +176,10 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         clocks.renew_leases: [(WAITS, NOW)],
         clocks.compare_with_server: [],  # of a server, and it reads no table
         _all_steps: [()],
+        edited_events.find: [(edited_events.edited_key(EVENT), "aitts", "job.completed")],
+        edited_events.made_of: [(EVENT,)],
+        edited_events.share_audio: [(EVENT, f"evt_{2:032x}")],
+        edited_events.store: [(one[0]._replace(key=edited_events.edited_key(EVENT)), EVENT)],
         distinct.distinct: [],  # every list that uses it is asked
         completion.find_terminal_event: [("aitts", "first")],
         completion.complete_job: [("job_1", END)],

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 compatible_from = "0006"
 
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
