@@ -56,13 +56,14 @@ events = Table(
     Column("duplicates", Integer, nullable=False, server_default=text("0")),
     # Why an operator should look at it: "duplicate_differs" or "completed_and_failed".
     Column("conflict", _TEXT),
-    # The event that an operator edited to make this one (docs/adr/0099); that one may be deleted earlier.
-    Column("edited_from", _TEXT),
     # Large columns are last, because SQLite reads all columns before the one that it needs. A store of an earlier
     # release keeps its order (docs/adr/0062).
     Column("headers", JSON, nullable=False),
     Column("payload", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    # The event that an operator edited to make this one (docs/adr/0099); that one may be deleted earlier. Behind the
+    # large columns, because it is read with them, and no list shows it.
+    Column("edited_from", _TEXT),
     # `key` is first, so that the constraint's index also finds a job's events.
     UniqueConstraint("key", "source", "type"),
     CheckConstraint(one_of("status", EventStatus), name="status"),
@@ -82,7 +83,7 @@ Index(
 
 # Events that an operator made by editing: lists, and those that were made of one event.
 Index("ix_events_edited", events.c.id, **where(events.c.origin == "edited"))
-Index("ix_events_edited_from", events.c.edited_from, **where(events.c.edited_from.is_not(None)))
+Index("ix_events_edited_from", events.c.edited_from, events.c.id, **where(events.c.edited_from.is_not(None)))
 
 runs = Table(
     "runs",

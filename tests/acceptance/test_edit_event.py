@@ -115,9 +115,9 @@ def test_an_edit_that_fails_changes_nothing(site: Site, rejected: str) -> None:
 
 
 def test_a_change_is_confirmed_and_names_are_checked(site: Site, rejected: str) -> None:
-    asked = site.command("events", "edit", rejected, "--payload", "-", stdin=b'{"n": 1}')
-    assert asked.returncode == 2
-    assert f"Make a new event of {rejected}, and run log, hand_over?" in asked.stderr
+    unconfirmed = site.command("events", "edit", rejected, "--payload", "-", stdin=b'{"n": 1}')
+    assert unconfirmed.returncode == 2
+    assert f"Make a new event of {rejected}, and run log, hand_over?" in unconfirmed.stderr
     wrong = site.command("events", "edit", rejected, "--payload", "-", "--handler", "hand_ovr", "--yes", stdin=b"{}")
     assert (wrong.returncode, "did you mean 'hand_over'?" in wrong.stderr) == (1, True)
     missing = site.command("events", "edit", rejected, "--payload", "none.json", "--yes")

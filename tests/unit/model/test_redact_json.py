@@ -12,7 +12,7 @@ from receiver.model.redact import Redactor
 from receiver.model.redact_json import RedactedValue, redact_json, restore_json
 
 REDACT = Redactor(["my-own-secret"])
-STORED = {
+STORED: dict[str, Any] = {
     "audio_url": "https://files.test/a.wav?sig=1",
     "audio_urls": [
         "https://files.test/a.wav?sig=1",

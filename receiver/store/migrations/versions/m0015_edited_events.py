@@ -14,10 +14,10 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     op.add_column("events", sa.Column("edited_from", _TEXT))
-    _create_index("ix_events_edited", "id", "origin = 'edited'")
-    _create_index("ix_events_edited_from", "edited_from", "edited_from IS NOT NULL")
+    _create_index("ix_events_edited", ["id"], "origin = 'edited'")
+    _create_index("ix_events_edited_from", ["edited_from", "id"], "edited_from IS NOT NULL")
 
 
-def _create_index(name: str, column: str, condition: str) -> None:
+def _create_index(name: str, columns: list[str], condition: str) -> None:
     where = sa.text(condition)
-    op.create_index(name, "events", [column], sqlite_where=where, postgresql_where=where)
+    op.create_index(name, "events", columns, sqlite_where=where, postgresql_where=where)
