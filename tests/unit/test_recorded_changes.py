@@ -14,7 +14,7 @@ from receiver.web.api.routes import ROUTES
 ROOT = Path(receiver.__file__).parent
 OF_OPERATORS = ("cli", "speech", "web/api", "web/console")
 WRITING = {"transact", "transact_again", "write", "write_again", "batch", "batch_and_wait"}
-RECORDED = {"recorded", "submit_job", "recorder.finish"}
+RECORDED = {"recorded", "submit_job", "recorder.finish", "edit_event"}
 """Functions that take a `ChangeRecorder`, or are of one."""
 NO_CHANGE = {
     "cli/index_metadata.py: transact(declare_keys)",  # an index of the store, as `db upgrade` makes others
