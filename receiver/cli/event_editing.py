@@ -111,6 +111,7 @@ def _edit_in_editor(payload: Mapping[str, Any], settings: Settings) -> dict[str,
         )
     with tempfile.TemporaryDirectory(prefix="tts-receiver-") as folder:
         file = Path(folder) / "payload.json"
+        file.touch(0o600)
         file.write_text(_pretty(payload), encoding="utf-8")
         while True:
             _run_editor(command, file)
