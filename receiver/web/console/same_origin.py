@@ -52,7 +52,9 @@ def may_be_secure(request: Request) -> bool:
     protocols = ",".join(request.headers.getlist("x-forwarded-proto") + request.headers.getlist("forwarded")).lower()
     if "https" in protocols:
         return True
-    return "sec-fetch-site" in request.headers and not is_loopback(_host_name(request))
+    host = _host_name(request)
+    is_local = is_loopback(host) or (host or "").rstrip(".").endswith(".localhost")  # browsers trust it by http as well
+    return "sec-fetch-site" in request.headers and not is_local
 
 
 def _authority(origin: str) -> str | None:

@@ -58,6 +58,8 @@ def test_any_cookies_are_read_or_are_none(cookies: list[str]) -> None:
         ([LOOPBACK], True),
         ([LOOPBACK, ("sec-fetch-site", "same-origin")], True),
         ([("host", "10.0.0.5:8081")], True),
+        ([("host", "tts.localhost:8081"), ("sec-fetch-site", "same-origin")], True),
+        ([("host", "localhost.evil.test"), ("sec-fetch-site", "same-origin")], False),
         ([("host", "tts.test"), ("sec-fetch-site", "same-origin")], False),
         ([("host", "tts.test"), ("x-forwarded-proto", "https")], False),
         ([LOOPBACK, ("x-forwarded-proto", "http, HTTPS")], False),
