@@ -44,21 +44,8 @@ def list_(config: Config = None, json: Json = False, csv: Csv = False) -> None:
 def _listing(now: float) -> Listing:
     from receiver.cli.lists import Listing
     from receiver.cli.table_layout import Column
-    from receiver.model.timestamps import utc
+    from receiver.web.api.setup import process_of
     from receiver.web.api.setup_models import Process
-
-    def item(row: dict[str, Any]) -> Process:
-        same: dict[str, Any] = {name: row[name] for name in ("role", "host", "pid", "version", "runs", "jobs")}
-        times: dict[str, Any] = {name: utc(row[name]) for name in ("started_at", "heartbeat_at")}
-        ages = {"heartbeat_age_seconds": round(now - row["heartbeat_at"], 1)}
-        difference = row["clock_difference"]
-        return Process(
-            name=row["owner"],
-            **same,
-            **times,
-            **ages,
-            clock_difference_seconds=None if difference is None else round(difference, 3),
-        )
 
     columns = (
         Column("process", itemgetter("owner")),
@@ -69,7 +56,7 @@ def _listing(now: float) -> Listing:
         Column("runs", itemgetter("runs"), 1, right=True),
         Column("jobs", itemgetter("jobs"), 1, right=True),
     )
-    return Listing("Processes", columns, Process, item)
+    return Listing("Processes", columns, Process, lambda row: process_of(row, now))
 
 
 def _difference(row: dict[str, Any]) -> str | None:

@@ -229,9 +229,9 @@ def _check_keys(settings: Settings, now: float) -> list[ConfigProblem]:
 
 
 def _print_summary(settings: Settings, role: Role, registry: Registry, database: Database) -> None:
-    from receiver.cli.key_notes import key_notes
     from receiver.cli.store_check import audio_notes, count_waiting, space_note, store_note
     from receiver.engine.handler_options import target_of
+    from receiver.engine.key_notes import key_notes
     from receiver.engine.routing import doubtful_types
     from receiver.model.event import OUR_TYPES
     from receiver.store import views

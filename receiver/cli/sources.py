@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli.options import Config, Csv, Json
-from receiver.cli.output import cell, console, format_time, with_iso_times
+from receiver.cli.output import cell, console, format_time
 from receiver.cli.text_output import print_model
 
 if TYPE_CHECKING:
-    from receiver.cli.key_notes import KeyUses
     from receiver.cli.lists import Listing
     from receiver.cli.source_probe import ProbeResult
+    from receiver.engine.key_notes import KeyUses
     from receiver.settings import Settings, Source
     from receiver.store import throttle_state
     from receiver.web.api.setup_models import SourceTest
@@ -131,43 +131,13 @@ def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
 
 
 def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: float) -> dict[str, Any]:
-    from receiver.cli.key_notes import key_notes
-    from receiver.providers.protocols import describe_capabilities
+    from receiver.web.api.setup import source_of
 
-    source = settings.sources[name]
-    can = describe_capabilities(source.provider)
-    return {
-        "name": name,
-        "provider": source.provider_name,
-        "api_version": source.api_version,
-        "base_url": source.origin or None,
-        "api_key": source.api_key is not None,
-        "webhook_path": settings.webhook_path(name) if source.receives_webhooks else None,
-        "polled": can["polling"] and source.api_key is not None,
-        "capabilities": {word: can[word] for word in ("polling", *_CAPABILITY_LABELS)}
-        | {"formats": list(can["formats"])},
-        "pause": _pause(pauses.get(name), now),
-        "signing_secrets": [
-            with_iso_times({"id": key.id, "last_used_at": uses.get((name, key.id), (None, None))[1]}, "last_used_at")
-            for key in source.signing_keys()
-        ],
-        "notes": key_notes(name, source, uses, now),
-    }
+    return source_of(settings, name, uses, pauses, now).model_dump(mode="json")
 
 
 def _capability_labels(can: dict[str, Any]) -> list[str]:
     return [short for word, short in _CAPABILITY_LABELS.items() if can[word]] + list(can["formats"])
-
-
-def _pause(stored: throttle_state.ThrottleState | None, now: float) -> dict[str, Any] | None:
-    """The pause as JSON values. A pause of polls only leaves the rest of a rate limit to other requests."""
-    if stored is None or max(stored.pause_until, stored.poll_pause_until) <= now:
-        return None
-    if stored.pause_until > now:
-        return with_iso_times({"until": stored.pause_until, "reason": stored.why, "polls_only": False}, "until")
-    return with_iso_times(
-        {"until": stored.poll_pause_until, "reason": "rate limit nearly used up", "polls_only": True}, "until"
-    )
 
 
 def _format_pause(pause: dict[str, Any] | None) -> str | None:

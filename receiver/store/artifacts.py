@@ -46,6 +46,19 @@ def of_events(connection: Connection, ids: Sequence[str]) -> list[ArtifactRow]:
     return [ArtifactRow(**row._mapping) for row in rows]
 
 
+def newest_events(connection: Connection, before: str | None, after: str, limit: int) -> list[str]:
+    """The ids of the newest events that have artifacts.
+
+    Args:
+        before: only ids that sort before this one; None for all.
+        after: only ids that sort after this text.
+    """
+    id = artifacts.c.event_id
+    conditions = [id > after] if before is None else [id > after, id < before]
+    found = select(id).where(*conditions).group_by(id).order_by(id.desc()).limit(limit)
+    return list(connection.execute(found).scalars())
+
+
 def put_all(connection: Connection, rows: Sequence[ArtifactRow]) -> list[None]:
     """Write the rows in one statement; a later fetch of the same file replaces its row."""
     last = {(row.event_id, row.n): row for row in rows}

@@ -210,7 +210,7 @@ async def test_text_from_outside_is_data_on_every_page(settings: Settings) -> No
         more = {"state": "completed", "updated_at": 1.0, "detail": HOSTILE, "filter": {HOSTILE: HOSTILE}}
         insert_rows(database, schema.audit_entries, entry | more)
         pages = [
-            "", "/events", "/runs", "/jobs", "/changes", f"/events/{id}", f"/jobs/{JOB}",
+            "", "/events", "/runs", "/jobs", "/changes", "/artifacts", "/sources", f"/events/{id}", f"/jobs/{JOB}",
             "/events?job_id=%3Cscript%3Ealert(1)%3C/script%3E%1B%E2%80%AE", "/runs?reason=%3Cscript%3E",
         ]  # fmt: skip
         for path in pages:

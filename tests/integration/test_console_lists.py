@@ -37,12 +37,12 @@ async def add_dead(client: Api, *numbers: int, **fields: Any) -> None:
     insert_rows(client.up.receiver.database, runs, *rows)
 
 
-@pytest.mark.parametrize("path", ["/events", "/runs", "/jobs", "/changes"])
+@pytest.mark.parametrize("path", ["/events", "/runs", "/jobs", "/changes", "/artifacts"])
 async def test_a_list_without_rows_says_so(settings: Settings, path: str) -> None:
     async with api(settings) as client:
         answer = await client.get(f"/console{path}")
         assert answer.status_code == 200
-        assert re.search("Nothing is stored yet|Nobody has changed", answer.text)
+        assert re.search("Nothing is stored yet|Nobody has changed|No audio is stored yet", answer.text)
         assert "Nothing matches." in (await client.get(f"/console{path}?since=1h")).text
 
 
@@ -150,3 +150,32 @@ async def test_the_stream_of_events_is_that_of_the_api(settings: Settings) -> No
         answer = await client.get(f"/console/stream?seconds=0&after={event_number(0)}")
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert f"id: {event_number(1)}\n" in answer.text
+
+
+async def test_audio_is_listed_by_event(settings: Settings) -> None:
+    async with api(settings) as client:
+        first, _, third = await client.add(1, 2, 3)
+        await client.give_audio(first, b"RIFF0")
+        await client.give_audio(third, b"RIFF11")
+        await client.give_audio(third, b"RIFF2222", n=1)
+        rows = [f"{third} 0", f"{third} 1", f"{first} 0"]
+        assert shown((await client.get("/console/artifacts")).text) == rows
+        page = await client.json("/v1/artifacts?limit=1")
+        assert [(item["event_id"], item["n"], item["bytes"]) for item in page["items"]] == [
+            (third, 0, 6),
+            (third, 1, 8),
+        ]
+        rest = await client.json(f"/v1/artifacts?limit=1&cursor={page['next']}")
+        assert ([item["job_id"] for item in rest["items"]], rest["next"]) == (["job-1"], None)
+        assert shown((await client.get("/console/artifacts?since=1h")).text) == []
+
+
+async def test_sources_and_processes_are_those_of_the_api(settings: Settings) -> None:
+    async with api(settings) as client:
+        page = (await client.get("/console/sources")).text
+        assert "/webhooks/aitts" in page
+        (source,) = (await client.json("/v1/sources"))["items"]
+        assert (source["name"], source["webhook_path"]) == ("aitts", "/webhooks/aitts")
+        (process,) = (await client.json("/v1/processes"))["items"]
+        assert process["role"] == "all"
+        assert process["host"] in page

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, update
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from receiver.cli.key_notes import key_notes
+from receiver.engine.key_notes import key_notes
 from receiver.store import database as database_module
 from receiver.store import views
 from receiver.store.event_pages import Filter

@@ -145,6 +145,21 @@ class Artifact(ResponseModel):
     fetch_seconds: Annotated[float, Field(description="How long the fetch took.")]
 
 
+class StoredAudio(Artifact):
+    """A fetched audio file in a list, with what says which event it is of."""
+
+    event_id: EventId
+    source: str
+    job_id: Annotated[str | None, Field(description="The provider's id of the job.")]
+
+
+class StoredAudioPage(ResponseModel):
+    """Audio files, those of the newest event first; the files of one event are on one page."""
+
+    items: list[StoredAudio]
+    next: _Next
+
+
 class HeaderLine(ResponseModel):
     """A header that was stored with the event."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from receiver.model.audit import AuditOperation
+from receiver.web.api.artifacts import list_artifacts
 from receiver.web.api.audio import get_audio
 from receiver.web.api.audio_audit import AudioAudit, audit_audio
 from receiver.web.api.bulk import (
@@ -31,11 +32,14 @@ from receiver.web.api.models import (
     Replayed,
     RunErrors,
     RunPage,
+    StoredAudioPage,
     VoiceList,
 )
 from receiver.web.api.operations import Operation, ResponseSpec
 from receiver.web.api.runs import list_run_errors, list_runs
 from receiver.web.api.series import HandlerStatsList, SeriesList, list_handler_stats, list_series
+from receiver.web.api.setup import list_processes, list_sources
+from receiver.web.api.setup_models import ProcessList, SourceList
 from receiver.web.api.speech import speak
 from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
@@ -258,6 +262,30 @@ ROUTES = (
         "Resume an operation",
         "operations",
         {200: ResponseSpec("The operation.", BulkOperation)},
+    ),
+    Operation(
+        "GET",
+        "/v1/artifacts",
+        list_artifacts,
+        "List stored audio",
+        "audio",
+        {200: ResponseSpec("A page of files.", StoredAudioPage)},
+    ),
+    Operation(
+        "GET",
+        "/v1/sources",
+        list_sources,
+        "List sources",
+        "status",
+        {200: ResponseSpec("The configured sources.", SourceList)},
+    ),
+    Operation(
+        "GET",
+        "/v1/processes",
+        list_processes,
+        "List processes",
+        "status",
+        {200: ResponseSpec("The processes.", ProcessList)},
     ),
     Operation("GET", "/v1/status", get_status, "Show the status", "status", {200: ResponseSpec("The status.", Status)}),
     Operation(

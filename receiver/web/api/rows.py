@@ -21,6 +21,7 @@ from receiver.web.api.models import (
     Job,
     Run,
     RunOfEvent,
+    StoredAudio,
     Traceback,
     Voice,
 )
@@ -98,7 +99,7 @@ def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDeta
             )
             for attempt in row["attempts"]
         ],
-        artifacts=[_artifact(artifact, settings) for artifact in row["artifacts"]],
+        artifacts=[artifact_of(artifact, settings) for artifact in row["artifacts"]],
     )
 
 
@@ -124,7 +125,17 @@ def _run(run: Any, redact: Redactor) -> Run:
     )
 
 
-def _artifact(row: Any, settings: Settings) -> Artifact:
+def stored_audio_of(row: Any, event: Any, settings: Settings) -> StoredAudio:
+    """A row of the table of artifacts, with that of its event in `store.views.summaries`."""
+    return StoredAudio(**dict(artifact_of(row, settings)), event_id=event["id"], **_names(event))
+
+
+def _names(event: Any) -> dict[str, Any]:
+    return {name: event[name] for name in ("source", "job_id")}
+
+
+def artifact_of(row: Any, settings: Settings) -> Artifact:
+    """A row of the table of artifacts."""
     return Artifact(
         n=row["n"],
         audio=f"{settings.server.root_path}/v1/events/{row['event_id']}/audio?n={row['n']}",

@@ -1,6 +1,6 @@
-"""The models of what no operation of the API lists, but commands do: processes, handlers, sources.
+"""The models of what is configured and what runs: processes, handlers, sources.
 
-They are in the API's document, so that `--json` of every command has a schema there.
+Those that only commands list are in the API's document, so that `--json` of every command has a schema there.
 """
 
 from __future__ import annotations
@@ -181,4 +181,4 @@ class ConsoleSessionList(ResponseModel):
     items: list[ConsoleSession]
 
 
-OF_COMMANDS = (ProcessList, ConsoleSessionList, HandlerList, HandlerMatchList, SourceList, SourceTestList)
+OF_COMMANDS = (ConsoleSessionList, HandlerList, HandlerMatchList, SourceTestList)

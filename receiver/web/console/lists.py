@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, get_args
@@ -15,6 +15,7 @@ from receiver.model.audit import AuditOperation
 from receiver.model.csv_text import csv_line
 from receiver.model.event import OUR_TYPES
 from receiver.store.states import EVENT_STATES, JobState, RunState
+from receiver.web.api.artifacts import list_artifacts
 from receiver.web.api.changes import list_changes
 from receiver.web.api.counts import Counts, get_counts
 from receiver.web.api.events import list_events
@@ -22,6 +23,7 @@ from receiver.web.api.fields import MAX_ITEMS
 from receiver.web.api.jobs import list_jobs
 from receiver.web.api.problems import ProblemError
 from receiver.web.api.runs import list_runs
+from receiver.web.api.series import list_handler_stats
 from receiver.web.console.filters import (
     FORM,
     Field,
@@ -52,6 +54,7 @@ class ListSpec:
         states: the filters that are always shown.
         counts: how many are in each state.
         updates: whether the stream of events says when it has changed.
+        more: what else its template shows.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ListSpec:
     states: Sequence[str] = ()
     counts: Callable[[Counts], StateCounts] | None = None
     updates: bool = False
+    more: Callable[[Page], Awaitable[Mapping[str, Any]]] | None = None
 
 
 def _of_events(counts: Counts) -> StateCounts:
@@ -80,6 +84,10 @@ def _sums(counted: Any) -> StateCounts:
     for state, count in counted:
         sums[str(state)] += count
     return {state: (count, False) for state, count in sums.items()}
+
+
+async def _handler_stats(page: Page) -> Mapping[str, Any]:
+    return {"stats": (await page.read(list_handler_stats)).items}
 
 
 _SOURCE = Field("source", "Source", sources)
@@ -102,12 +110,13 @@ LISTS = (
     ListSpec(
         "runs", "Runs", list_runs,
         (_HANDLER, _SOURCE, _TYPE, _JOB, _METADATA, _KIND, _REASON, _SINCE, _UNTIL),
-        tuple(map(str, RunState)), _of_runs, updates=True,
+        tuple(map(str, RunState)), _of_runs, updates=True, more=_handler_stats,
     ),
     ListSpec(
         "jobs", "Jobs", list_jobs, (_SOURCE, _JOB, _METADATA, _SINCE, _UNTIL), tuple(map(str, JobState)), _of_jobs,
         updates=True,
     ),
+    ListSpec("artifacts", "Audio", list_artifacts, (_SINCE, _UNTIL), updates=True),
     ListSpec(
         "changes", "Changes", list_changes,
         (
@@ -150,6 +159,7 @@ def list_page(spec: ListSpec) -> Handler:
             active=[of for of in fields if of.name in dict(query)],
             errors=[what for name, what in errors.items() if name not in {of.name for of in fields}],
             query_pairs=query,
+            **({} if spec.more is None else await spec.more(page)),
         )
 
     return show

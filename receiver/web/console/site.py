@@ -21,12 +21,13 @@ from receiver.web.console.pages import Console, Handler, PageRoute, base_of, on_
 from receiver.web.console.paths import PATH
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.search import search
+from receiver.web.console.sources import sources_page
 from receiver.web.console.streams import events
 
 
 def console(context: ApiContext) -> Starlette:
     """The console as an application; its paths begin with `/console`."""
-    pages: dict[str, Handler] = {"/": overview, "/search": search, "/stream": events}
+    pages: dict[str, Handler] = {"/": overview, "/search": search, "/stream": events, "/sources": sources_page}
     for spec in LISTS:
         pages[f"/{spec.name}"] = list_page(spec)
         for form in ("csv", "json"):

@@ -150,6 +150,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.of_events: [([EVENT, f"evt_{2:032x}"],)],
+        artifacts.newest_events: [(None, "", 10), (EVENT, "evt_0", 10)],
         artifacts.put_all: [([ARTIFACT],)],
         audit.add: [(ENTRY, 1, NOW)],
         audit.delete_old: [(NOW + 1, [ENTRY.id])],

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from receiver.cli.output import format_time
-
-if TYPE_CHECKING:
-    from receiver.settings import Source
+from receiver.model.timestamps import utc_text
+from receiver.providers.protocols import WebhookProvider
+from receiver.settings import Source
 
 KeyUses = dict[tuple[str, str], tuple[float, float]]
 
@@ -15,8 +12,6 @@ KeyUses = dict[tuple[str, str], tuple[float, float]]
 def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]:
     """A note on each signing secret: its last use, its validity, when it can be retired; or that there is none."""
     keys = source.signing_keys()
-    from receiver.providers.protocols import WebhookProvider
-
     provider = source.provider
     retry_window = provider.retry_window_seconds if isinstance(provider, WebhookProvider) else 0.0
     notes = []
@@ -24,13 +19,13 @@ def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]
         notes.append(f"no signing secret: no webhooks are received, and POST /webhooks/{name} is answered 404")
     for key in keys:
         used = uses.get((name, key.id))
-        note = f"secret {key.id}: " + (f"last used {format_time(used[1])}" if used else "never used")
+        note = f"secret {key.id}: " + (f"last used {utc_text(used[1])}" if used else "never used")
         if not key.active(now):
             note += ", outside its validity"
         others = [uses[name, other.id] for other in keys if other is not key and (name, other.id) in uses]
         at = retirable_at(used, others, retry_window)
         if at is not None:
-            note += "; can be retired" + ("" if at <= now else f" after {format_time(at)}")
+            note += "; can be retired" + ("" if at <= now else f" after {utc_text(at)}")
         notes.append(note)
     return notes
 
