@@ -160,7 +160,8 @@ async def test_every_changing_operation_is_in_the_audit_log(settings: Settings, 
         assert rest == before
         assert (entry["operation"], entry["actor"], entry["via"]) == (operation.audit_operation, "app", "api")
         assert (entry["filter"], entry["changed"], entry["state"]) == (filter, 1, "completed")
-        assert entry["detail"] == (answer.json()["id"] if operation.name == "speak" else None)
+        made = {"speak": "{id}", "edit": "Made {event}; changed: n."}.get(operation.name)
+        assert entry["detail"] == (None if made is None else made.format(**answer.json()))
         assert TEXT not in (await client.get("/v1/changes")).text
 
 
