@@ -222,6 +222,21 @@ async def test_a_link_from_elsewhere_is_asked_for_again_by_the_page_itself(setti
         assert "http-equiv" not in again.text
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "tts.example.com", "receiver:8081"])
+async def test_a_session_by_https_works_whatever_a_proxy_does_with_the_host(settings: Settings, host: str) -> None:
+    browser = {"Host": host, "Sec-Fetch-Site": "same-origin", "X-Forwarded-For": "203.0.113.7"}
+    form = {**browser, "Origin": "https://tts.example.com"}
+    async with api(settings) as client:
+        answer = await client.client.post("/console/login", data={"name": "anna", "password": PASSWORD}, headers=form)
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        assert cookie.startswith(f"__Host-{COOKIE}=")
+        client.client.cookies.clear()
+        page = await client.client.get("/console", headers={**browser, "Cookie": cookie})
+        token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
+        answer = await client.client.post("/console/logout", data={"csrf": token}, headers={**form, "Cookie": cookie})
+        assert answer.status_code == 303
+
+
 async def test_the_form_shows_what_one_can_log_in_with(tmp_path: Path) -> None:
     async with api(with_users(tmp_path, api={})) as client:
         page = (await client.get("/console/login")).text

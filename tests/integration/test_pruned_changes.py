@@ -1,4 +1,4 @@
-"""The audit log is deleted by its own bound, in small batches as everything else."""
+"""The audit log is deleted by its own bound, in small batches as everything else; sessions when they have expired."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.ids import new_change_id
-from receiver.store import audit
+from receiver.store import audit, sessions
 from receiver.store.database import Database
+from receiver.store.sessions import SessionRow
 from tests.integration.engine_support import NOW
 from tests.integration.intake_support import Lines
 from tests.integration.test_pruning import (  # noqa: F401 - fixtures
@@ -49,3 +50,16 @@ async def test_old_entries_go_in_batches_and_recent_ones_stay_longer_than_their_
     assert left(database, "audit_entries") == 3
     assert [line["changes"] for line in lines.of("changes.pruned")] == [250]
     assert max(transactions.deleted) <= MAX_BATCH
+
+
+async def test_expired_sessions_go_and_valid_ones_stay(database: Database) -> None:  # noqa: F811
+    def add_sessions(connection: Connection) -> None:
+        for number in range(250):
+            expires_at = NOW - 1 if number else NOW + 60
+            times = {"created_at": NOW - DAY, "seen_at": NOW - DAY, "expires_at": expires_at}
+            row = SessionRow(id=f"{number:064x}", actor=f"user_{number}", kind="user", credential="mac", **times)
+            sessions.create(connection, row)
+
+    database.transact(add_sessions)
+    await prune(database, Clock())
+    assert left(database, "console_sessions") == 1
