@@ -103,14 +103,15 @@ class Executions:
         loop = asyncio.get_running_loop()
         began, at = self._clock.monotonic(), loop.time()
         prepared = self._prepared.get(turn, {})
-        calls = [
-            (claim.key, prepared.pop(claim.key) if claim.key in prepared else self._call(claim)) for claim in claims
-        ]
-        self.discard_prepared(turn)
+        timeouts = {handler: self._timeout(handler) for handler in {claim.handler for claim in claims}}
+        calls = []
         for claim in claims:
-            self._active[claim.key] = _Active(claim, began, at + self._timeout(claim))
-            self.running[claim.handler] += 1
-        self._set_timer(loop, at + min(map(self._timeout, claims), default=math.inf))
+            key, handler = claim.key, claim.handler
+            calls.append((key, prepared.pop(key) if key in prepared else self._call(claim)))
+            self._active[key] = _Active(claim, began, at + timeouts[handler])
+            self.running[handler] += 1
+        self.discard_prepared(turn)
+        self._set_timer(loop, at + min(timeouts.values(), default=math.inf))
         try:
             self._tasks.begin(calls, loop)
         except RuntimeError as error:  # the handlers' loop is closed
@@ -132,8 +133,8 @@ class Executions:
         """`release` all that are at work."""
         self.release(list(self._active))
 
-    def _timeout(self, claim: Claim) -> float:
-        return self._registry[claim.handler].handler.timeout
+    def _timeout(self, handler: str) -> float:
+        return self._registry[handler].handler.timeout
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         """Have the timer go off by this time. It stays when attempts end: most end long before their deadline."""
@@ -154,7 +155,7 @@ class Executions:
         self._end([(key, self._timed_out(claim)) for key, claim in overdue])
 
     def _timed_out(self, claim: Claim) -> Outcome:
-        seconds = self._timeout(claim)
+        seconds = self._timeout(claim.handler)
         blocked, blocker = self._watch.blocked, self._watch.find_blocker()
         if blocker in (None, run_key(claim.event_id, claim.handler)):
             return Outcome.of_timeout(seconds)

@@ -24,13 +24,14 @@ _EVENT = (
     "events.id, events.source, events.type, events.job_id, events.origin, events.received_at, events.payload::text, "
     "events.body, events.edited_from"
 )
+# A row that is locked stays where it is, so its place finds it without a search of the primary key. One that another
+# transaction has changed since the statement began is left for the next claim.
 _CLAIM_WITH = f"""
     WITH due AS MATERIALIZED (
-        SELECT event_id, handler FROM runs WHERE {_DUE} AND due_at >= %s AND due_at <= %s ORDER BY due_at LIMIT %s
+        SELECT ctid, event_id FROM runs WHERE {_DUE} AND due_at >= %s AND due_at <= %s ORDER BY due_at LIMIT %s
         FOR UPDATE SKIP LOCKED
     )
-    UPDATE runs SET {_SET_CLAIMED} FROM due{{table}}
-    WHERE runs.event_id = due.event_id AND runs.handler = due.handler
+    UPDATE runs SET {_SET_CLAIMED} FROM due{{table}} WHERE runs.ctid = due.ctid
     RETURNING {_CLAIMED}{{columns}}
 """  # noqa: S608 - constants only
 _CLAIM = _CLAIM_WITH.format(table="", columns="")

@@ -31,7 +31,7 @@ OLDEST_VERSION = 13
 """The oldest PostgreSQL that has `pg_current_xact_id` and `pg_snapshot_xmin`."""
 ENCODING = "UTF8"
 """The only encoding of a database that can store what providers send."""
-PREPARE_AFTER = 5
+PREPARE_AFTER = 2
 """How often a session executes a statement before it keeps it prepared."""
 WRITERS, READERS = 2, 2
 """Connections that an engine keeps: one for each thread that uses it in the running receiver (docs/adr/0090)."""

@@ -59,8 +59,15 @@ _SUCCEED = f"""
         INSERT INTO attempts (event_id, handler, number, started, ended, outcome)
         SELECT *, 'succeeded' FROM finished
     )
-    SELECT event_id, handler, attempt FROM finished
+    SELECT count(*) FROM finished
 """  # noqa: S608 - constants only
+# For a batch of which not all runs were held, which is rare.
+_SUCCEEDED = """
+    SELECT event_id, handler, number FROM attempts
+    JOIN unnest(%s::text[], %s::text[], %s::int[], %s::float8[]) AS named (event_id, handler, number, ended)
+        USING (event_id, handler, number, ended)
+    WHERE outcome = 'succeeded'
+"""
 _PUT_TRACEBACKS = """
     INSERT INTO run_tracebacks (event_id, handler, attempt, text)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[])
@@ -117,16 +124,18 @@ def finish_held(connection: Connection, results: Sequence[RunResult]) -> list[An
 
 def _succeed(connection: Connection, owner: str, results: Sequence[RunResult]) -> list[Any]:
     claims = [item.claim for item in results]
-    columns = (
-        owner,
+    keys = (
         texts([claim.event_id for claim in claims]),
         texts([claim.handler for claim in claims]),
         numbers([claim.attempt for claim in claims]),
-        texts([None if item.result is None else json.dumps(item.result) for item in results]),
-        numbers([claim.started for claim in claims]),
-        numbers([item.ended for item in results]),
     )
-    return run_statement(connection, _SUCCEED, columns)
+    values = texts([None if item.result is None else json.dumps(item.result) for item in results])
+    ended = numbers([item.ended for item in results])
+    started = numbers([claim.started for claim in claims])
+    [(held,)] = run_statement(connection, _SUCCEED, (owner, *keys, values, started, ended))
+    if held == len(results):
+        return [claim.key for claim in claims]
+    return run_statement(connection, _SUCCEEDED, (*keys, ended))
 
 
 def _finish(connection: Connection, results: Sequence[RunResult]) -> list[Any]:
