@@ -80,7 +80,7 @@ def test_a_copy_that_is_killed_at_any_moment_is_completed_by_the_next(
         kills, seen = kills + 1, count
     done = run("db", "copy", filled, address, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert str(ROWS) in done.stdout
+    assert f"{ROWS:,}" in done.stdout
     again = run("db", "copy", filled, address, folder=tmp_path)
     assert again.returncode == 1
     assert "The target is not empty" in again.stderr
