@@ -16,6 +16,7 @@ from receiver.model.csv_text import csv_line
 from receiver.model.event import OUR_TYPES
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.web.api.artifacts import list_artifacts
+from receiver.web.api.bulk import list_operations
 from receiver.web.api.changes import list_changes
 from receiver.web.api.counts import Counts, get_counts
 from receiver.web.api.events import list_events
@@ -24,6 +25,7 @@ from receiver.web.api.jobs import list_jobs
 from receiver.web.api.problems import ProblemError
 from receiver.web.api.runs import list_runs
 from receiver.web.api.series import list_handler_stats
+from receiver.web.console.bulk import offered
 from receiver.web.console.filters import (
     FORM,
     Field,
@@ -125,6 +127,7 @@ LISTS = (
             _SINCE, _UNTIL,
         ),
     ),
+    ListSpec("operations", "Operations", list_operations, ()),
 )  # fmt: skip
 
 
@@ -160,6 +163,7 @@ def list_page(spec: ListSpec) -> Handler:
             errors=[what for name, what in errors.items() if name not in {of.name for of in fields}],
             query_pairs=query,
             **({} if spec.more is None else await spec.more(page)),
+            offered=[] if found is None else offered(spec.name, query),
         )
 
     return show

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from receiver.web.api.context import ApiContext
 from receiver.web.console.access import Access
 from receiver.web.console.assets import Assets
+from receiver.web.console.bulk import BULK_ACTIONS, accept, dry_run_page, operation_page, resume, stop
 from receiver.web.console.events import event_audio, event_page, replay_event
 from receiver.web.console.jobs import cancel, job_page
 from receiver.web.console.lists import LISTS, export, list_page
@@ -39,6 +40,13 @@ def console(context: ApiContext) -> Starlette:
 
     app = Starlette(
         routes=[
+            *(
+                Route(PATH + action.path, PageRoute(parts, GET=dry_run_page(action), POST=accept(action)))
+                for action in BULK_ACTIONS
+            ),
+            Route(f"{PATH}/operations/{{id}}", PageRoute(parts, GET=operation_page)),
+            Route(f"{PATH}/operations/{{id}}/stop", PageRoute(parts, POST=stop)),
+            Route(f"{PATH}/operations/{{id}}/resume", PageRoute(parts, POST=resume)),
             Route(f"{PATH}/events/{{id}}", PageRoute(parts, GET=event_page)),
             Route(f"{PATH}/events/{{id}}/audio", PageRoute(parts, GET=event_audio)),
             Route(f"{PATH}/events/{{id}}/replay", PageRoute(parts, POST=replay_event)),
