@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import psycopg
@@ -50,13 +52,17 @@ def server() -> Iterator[PostgresqlServer]:
 
 
 @contextmanager
-def full_disk(server: PostgresqlServer) -> Iterator[None]:
-    """Nothing more can be written to the server's disk."""
+def full_disk(server: PostgresqlServer) -> Iterator[Callable[[], None]]:
+    """Nothing more can be written to the server's disk. The server removes files: the function fills it again."""
     ballast = server.folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(4096)):
-            pass
-    yield
+
+    def fill() -> None:
+        with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+
+    fill()
+    yield fill
     ballast.unlink()
 
 
@@ -86,7 +92,7 @@ def start_again(server: PostgresqlServer) -> bool:
 
 def send(sender: Sender, base: str, job: str) -> bool:
     """Deliver something that needs room: True if it was acknowledged, False if refused until later."""
-    answered = sender.send(base, completed(job, note=job.ljust(20_000, "x")))
+    answered = sender.send(base, completed(job, note=random.Random(job).randbytes(20_000).hex()))
     assert answered is not None
     assert answered[0] in (202, 503)
     assert answered[0] == 202 or int(sender.retry_after or 0) > 0
@@ -113,7 +119,7 @@ def test_nothing_acknowledged_is_lost_when_the_disk_of_the_server_is_full(
 
     acknowledged, refused = {"held"}, set()
     with closing(Sender()) as sender:
-        with full_disk(server):
+        with full_disk(server) as fill:
             for number in range(1000):
                 name = f"job_{number}"
                 (acknowledged if send(sender, receiver.public, name) else refused).add(name)
@@ -125,9 +131,15 @@ def test_nothing_acknowledged_is_lost_when_the_disk_of_the_server_is_full(
                 end_by_full_log(server)
             provider.finish(job)
             (site.folder / "go").touch()
-            assert not send(sender, receiver.public, "during")
-            refused.add("during")
-            assert get(f"{receiver.private}/readyz")[0] == 503
+            later = map("during_{}".format, itertools.count())
+
+            def is_refused() -> bool:
+                fill()
+                name = next(later)
+                (acknowledged if send(sender, receiver.public, name) else refused).add(name)
+                return name in refused and get(f"{receiver.private}/readyz")[0] == 503
+
+            until("deliveries are refused, and the receiver is not ready", is_refused)
         if ended:
             until("the server is up", lambda: start_again(server))
         for name in sorted(refused):

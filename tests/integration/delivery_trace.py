@@ -15,7 +15,7 @@ import pytest
 
 from receiver.app import Receiver
 from receiver.assembly.receiver import build_receiver
-from receiver.engine import dispatcher, operations, rollups
+from receiver.engine import dispatcher, operation_worker, rollups
 from receiver.web.http.connections import ConnectionTable
 from receiver.web.http.server import listener_server
 from tests.integration.engine_support import Signal, ended, telling
@@ -143,7 +143,7 @@ async def traced_delivery(folder: Path) -> Trace:
     with trace.tracing(), logged() as lines, pytest.MonkeyPatch.context() as patched:
         patched.setattr(dispatcher, "POLL_INTERVAL_SECONDS", PATIENCE)
         patched.setattr(rollups, "MINUTE", 0.01)  # so that one always ends during the delivery
-        patched.setattr(operations, "POLL_SECONDS", 0.01)  # likewise
+        patched.setattr(operation_worker, "POLL_SECONDS", 0.01)  # likewise
         signal = Signal()
         async with provider() as address:
             source = {"base_url": address, "api_key": "an-api-key-0123456789", "allow_private_addresses": True}
