@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 
 import pytest
 
 from receiver.model.password_hash import hash_password
 from tests.acceptance.console_browser import Tab, console_tab
-from tests.acceptance.support import Server, Site, until
+from tests.acceptance.support import Server, Site, completed, deliver, signed_headers, until
 
 PASSWORD = "correct horse battery"
 HASH = hash_password(PASSWORD, b"0" * 16)
@@ -81,6 +82,38 @@ def test_a_login_works_without_scripts(server: Server) -> None:
         assert tab.page.url == f"{server.private}/console"
         tab.page.get_by_role("button", name="Log out").click()
         assert tab.page.url == f"{server.private}/console/login"
+
+
+def test_an_operator_acts_and_a_viewer_cannot(server: Server, site: Site) -> None:
+    body = completed("job-1")
+    answer = deliver(server.public, body, signed_headers(body))
+    assert answer is not None
+    event = answer[1]["event"]
+    site.wait_for_state(event, "log", "succeeded")
+    address = f"{server.private}/console/events/{event}"
+    with console_tab() as tab:
+        page = tab.page
+        page.goto(address)
+        log_in(tab, "ben", PASSWORD)
+        assert page.url == address
+        assert page.get_by_text("reads only").is_visible()
+        assert page.locator("form[method=post]").count() == 1, "the logout alone"
+        forged = """
+            const token = document.querySelector('input[name="csrf"]').value;
+            fetch(location.pathname + "/replay", {
+                method: "POST", body: new URLSearchParams({csrf: token}), redirect: "manual",
+            }).then(answer => answer.status)
+        """
+        assert page.evaluate(forged) == 403
+        page.get_by_role("button", name="Log out").click()
+
+        page.goto(address)
+        log_in(tab, "anna", PASSWORD)
+        page.get_by_role("button", name="Replay all handlers").click()
+        page.wait_for_url(re.compile(r"replayed="))
+    assert site.rows("SELECT actor, via, operation FROM audit_entries WHERE operation = 'replay'") == [
+        {"actor": "anna", "via": "console", "operation": "replay"}
+    ]
 
 
 def test_a_form_of_another_page_is_refused_and_says_what_to_do(server: Server) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import getclosurevars
 from pathlib import Path
 
 import pytest
 
 from receiver import Settings
-from tests.integration.api_support import HOST, api
+from receiver.web.console.pages import PageRoute
+from tests.integration.api_support import BEARER, HOST, Api, api
 from tests.integration.console_support import COOKIE, csrf, is_inside, logged_in, send_form, with_users
 from tests.integration.intake_support import configured, logged
 
@@ -91,3 +93,37 @@ async def test_no_page_and_no_header_shows_the_cookie_or_its_token(settings: Set
         assert value not in answer.text
         assert COOKIE not in answer.text
         assert "set-cookie" not in answer.headers
+
+
+def changing_paths(client: Api) -> list[str]:
+    """The paths of all forms but the login's and the logout's."""
+    app = getclosurevars(client.up.receiver.private).nonlocals["console"]._app  # type: ignore[arg-type]
+    routes = [route for route in app.routes if isinstance(getattr(route, "app", None), PageRoute)]
+    found = [route.path for route in routes if "POST" in route.app._handlers]
+    assert "/console/logout" in found
+    return [path for path in found if path != "/console/logout"]
+
+
+async def test_no_form_at_all_is_accepted_from_a_viewer_or_without_its_token(settings: Settings) -> None:
+    async with api(settings) as client:
+        (event,) = await client.add(1)
+        await logged_in(client, "ben")
+        own = await csrf(client)
+        paths = [path.replace("{id}", event) for path in changing_paths(client)]
+        assert len(paths) > 1
+        for path in paths:
+            answer = await send_form(client, path, csrf=own)
+            assert answer.status_code == 403, path
+            assert "may only read" in answer.text, path
+        client.client.cookies.clear()
+        await logged_in(client, "anna")
+        for path in paths:
+            assert (await send_form(client, path, csrf=own)).status_code == 403, path
+            assert (await send_form(client, path, "https://evil.test", csrf=await csrf(client))).status_code == 403, (
+                path
+            )
+        client.client.cookies.clear()
+        for path in paths:
+            assert (await send_form(client, path, csrf=own)).status_code == 401, path
+        changes = (await client.get("/v1/changes", **BEARER)).json()["items"]
+        assert {change["operation"] for change in changes} == {"log_in"}
