@@ -74,9 +74,11 @@ def print_report(scenario: Scenario, root: Path, out: Console) -> None:
     )
 
 
-def print_hints(sim: Simulator, address: str, config: Path, out: Console) -> None:
+def print_hints(sim: Simulator, address: str, private: str, config: Path, out: Console) -> None:
     """Print what can be tried while the servers run."""
-    out.print("\nThe servers keep running until Ctrl-C. Try:")
+    out.print(
+        f"\nThe servers keep running until Ctrl-C. The console is at [bold]{private}/console[/]. Try:", soft_wrap=True
+    )
     out.print(
         f"  curl -X POST {sim.base_url}/api/v1/tts -H 'Authorization: Bearer {sim.api_key}' "
         """-H 'Content-Type: application/json' -d '{"text":"Hello","voice_id":"alloy","output_format":"mp3"}'""",

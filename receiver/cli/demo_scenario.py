@@ -169,7 +169,7 @@ async def run(root: Path, seed: int, stay: bool) -> list[str]:
             finally:
                 database.close()
             if stay and not problems:
-                print_hints(sim, address, config, out)
+                print_hints(sim, address, private, config, out)
                 await asyncio.Event().wait()
     return problems
 

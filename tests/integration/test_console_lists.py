@@ -12,8 +12,8 @@ import pytest
 
 from receiver import Settings
 from receiver.store.schema import runs
-from tests.integration.api_support import Api, api, event_number
-from tests.integration.intake_support import configured
+from tests.integration.api_support import Api, api, deliver, event_number
+from tests.integration.intake_support import completed, configured
 from tests.stores import insert_rows
 
 pytestmark = pytest.mark.anyio
@@ -179,3 +179,14 @@ async def test_sources_and_processes_are_those_of_the_api(settings: Settings) ->
         (process,) = (await client.json("/v1/processes"))["items"]
         assert process["role"] == "all"
         assert process["host"] in page
+
+
+async def test_the_search_box_takes_the_beginning_of_an_id(settings: Settings) -> None:
+    async with api(settings) as client:
+        id = await deliver(client.up, completed("job-1"))
+        for text in (id[:20], id[4:20], id[:30]):
+            answer = await client.get(f"/console/search?q={text}")
+            assert answer.headers["location"] == f"/console/events/{id}", text
+        for text in (f"job_{id[4:20]}", "f" * 16):
+            answer = await client.get(f"/console/search?q={text}")
+            assert answer.headers["location"] == f"/console/events?error_text={text}"

@@ -98,9 +98,9 @@ def time(at: datetime | float | None, form: str = "") -> Any:
 
 
 def short_id(id: str) -> str:
-    """The beginning of an id, which commands accept."""
+    """The beginning of an id, which commands and the search box accept."""
     prefix, _, digits = id.rpartition("_")
-    return f"{prefix}_{digits[:12]}" if prefix else id[:16]
+    return f"{prefix}_{digits[:16]}" if prefix else id[:16]
 
 
 def query(pairs: Sequence[tuple[str, str]], **changes: str | None) -> str:
