@@ -34,7 +34,7 @@ UNRECORDED = {
     "events show", "runs list", "runs errors", "jobs list", "jobs show", "changes list", "processes list",
     "handlers list", "handlers match", "listen", "sources list", "sources test", "webhook register", "webhook rotate",
     "webhook test", "db upgrade", "db copy", "db index-metadata", "audio get", "events tail", "status", "top",
-    "audit", "operations list",
+    "audit", "operations list", "users hash", "users sessions",
 }  # fmt: skip
 """Commands that change nothing in the store that an operator would look for: they read, or work on the provider's
 account, on a file, or on the store as a whole."""
@@ -57,6 +57,11 @@ def filled(store: Path) -> Path:
         "INSERT INTO operations (id, at, operation, state, matching, updated_at, entry, criteria)"
         """ VALUES ('chg_1', 1.0, 'replay_runs', 'unfinished', 3, 1.0, '{"actor": "app"}', '{}'),"""
         """ ('chg_2', 1.0, 'replay_runs', 'failed', 3, 1.0, '{"actor": "app"}', '{}')""",
+    )
+    execute(
+        store,
+        "INSERT INTO console_sessions (id, kind, actor, credential, created_at, seen_at, expires_at)"
+        " VALUES ('0123456789ab', 'user', 'ana', 'x', 1.0, 1.0, 4e9)",
     )
     execute(store, "DELETE FROM audit_entries")
     return store
@@ -107,6 +112,9 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "operations resume": (
         "chg_2", {"operation": "resume_operation", "changed": 1, "filter": {"operation": "chg_2"}},
+    ),
+    "users revoke": (
+        "--user ana", {"operation": "revoke_sessions", "changed": 1, "filter": {"user": "ana"}},
     ),
     "prune": ("--days 100 --yes", {"operation": "prune", "changed": 36, "filter": {"days": 100.0}}),
 }  # fmt: skip
