@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from receiver.cli import output
-from receiver.cli.options import Config, Json, Source, Type
+from receiver.cli.options import Config, Json, Metadata, Source, Type, parse_metadata
 from receiver.cli.text_output import echo, echo_error, print_model_line
 
 if TYPE_CHECKING:
     from receiver.store.database import Database
+    from receiver.web.api.feed import FeedFilter, FeedItem
 
 AGAIN_SECONDS = 1.0
 """Before the store is read again after it could not be."""
@@ -23,6 +24,7 @@ def tail(
     config: Config = None,
     source: Source = None,
     type_: Type = None,
+    metadata: Metadata = None,
     after: Annotated[
         str | None,
         typer.Option("--after", help="Begin with what was committed after this event: its id, or a unique beginning."),
@@ -34,14 +36,20 @@ def tail(
 
     from receiver.cli.ids import find_position
     from receiver.cli.session import check_names, open_session
+    from receiver.store.metadata_index import MetadataNotIndexed
+    from receiver.web.api.feed import FeedFilter
 
+    filter = FeedFilter(source, type_, parse_metadata(metadata))
     with open_session(config) as (settings, database):
-        check_names(settings, database, source, type_)
+        check_names(settings, database, source, type_, filter.metadata)
         begin = find_position(database, after)
-        printer = _Printer(database, source, type_, json=json)
-        asyncio.run(_follow(database, printer, begin))
-    position = "" if printer.position is None else f" To continue: --after {printer.position}"
-    echo_error(f"Stopped. Events: {printer.count:,}.{position}")
+        printer = _Printer(database, json=json)
+        try:
+            asyncio.run(_follow(database, printer, filter, begin))
+        except MetadataNotIndexed:
+            echo_error(printer.summary())
+            raise
+    echo_error(printer.summary())
 
 
 class _Printer:
@@ -52,20 +60,23 @@ class _Printer:
         position: the last event, also if it was left out.
     """
 
-    def __init__(self, database: Database, source: str | None, type_: str | None, *, json: bool) -> None:
+    def __init__(self, database: Database, *, json: bool) -> None:
         self._database = database
-        self._source = source
-        self._type = type_
         self._json = json
         self.count = 0
         self.position: str | None = None
 
-    async def add(self, row: dict[str, Any]) -> None:
+    def summary(self) -> str:
+        """How many there were, and how to continue."""
+        position = "" if self.position is None else f" To continue: --after {self.position}"
+        return f"Stopped. Events: {self.count:,}.{position}"
+
+    async def add(self, item: FeedItem) -> None:
         """Print the event, if it is wanted."""
-        if self._source in (None, row["source"]) and self._type in (None, row["type"]):
+        if item.wanted:
             self.count += 1
-            await self._print(row)
-        self.position = row["id"]
+            await self._print(item.row)
+        self.position = item.row["id"]
 
     async def _print(self, row: dict[str, Any]) -> None:
         from receiver.cli.event_lines import fit, time_of_day
@@ -83,13 +94,13 @@ class _Printer:
         echo(line if output.terminal() is None else fit(line))
 
 
-async def _follow(database: Database, printer: _Printer, after: str | None) -> None:
+async def _follow(database: Database, printer: _Printer, filter: FeedFilter, after: str | None) -> None:
     import asyncio
 
     from receiver.cli.stop_signals import stop_signals
 
     printer.position = after
-    following = asyncio.ensure_future(_print_new(database, printer))
+    following = asyncio.ensure_future(_print_new(database, printer, filter))
 
     def stop(number: signal.Signals) -> None:
         following.cancel()
@@ -98,8 +109,12 @@ async def _follow(database: Database, printer: _Printer, after: str | None) -> N
         await following
 
 
-async def _print_new(database: Database, printer: _Printer) -> None:
-    """Follow the feed; begin again after the last event where it ends, as for a store that fails."""
+async def _print_new(database: Database, printer: _Printer, filter: FeedFilter) -> None:
+    """Follow the feed; begin again after the last event where it ends, as for a store that fails.
+
+    Raises:
+        MetadataNotIndexed: the filter's metadata is not indexed any more.
+    """
     import asyncio
 
     from receiver.assembly.feed import build_feed
@@ -110,14 +125,14 @@ async def _print_new(database: Database, printer: _Printer) -> None:
     try:
         while True:
             try:
-                stream = await feed.subscribe(printer.position)
+                stream = await feed.subscribe(printer.position, filter)
                 if printer.position is None:
                     printer.position = stream.cursor.event_id
                 try:
-                    async for row in feed.follow(stream, lambda: 60.0):
+                    async for item in feed.follow(stream, lambda: 60.0):
                         failed = False
-                        if row is not None:
-                            await printer.add(row)
+                        if item is not None:
+                            await printer.add(item)
                 finally:
                     feed.unsubscribe(stream)
             except (ListingTimeout, StoreUnavailable) as error:

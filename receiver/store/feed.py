@@ -6,12 +6,17 @@ one with a later id. Each kind of database knows the order of commits in its own
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from receiver.model.metadata import Pair
 from receiver.store.dialect import DIALECTS
+from receiver.store.metadata_index import require_indexed
+from receiver.store.schema import event_metadata, events
+from receiver.store.search_plans import has_pairs
 from receiver.store.views import SUMMARY
 
 
@@ -46,6 +51,18 @@ def events_after(connection: Connection, cursor: Cursor, limit: int) -> list[tup
     statements = DIALECTS[connection.dialect.name].feed
     found = statements.events_after(connection, (cursor.row, cursor.event_id), limit, SUMMARY)
     return [(Cursor(*position), summary) for position, summary in found]
+
+
+def with_metadata(connection: Connection, event_ids: Collection[str], pairs: Sequence[Pair]) -> set[str]:
+    """Those of these events whose metadata has all of the pairs.
+
+    Raises:
+        MetadataNotIndexed: not all that is stored is indexed by a key any more, so that an event may be missing.
+    """
+    # First: what is committed after this is indexed, too, as long as it holds.
+    require_indexed(connection, [key for key, _ in pairs])
+    matching = select(events.c.id).where(events.c.id.in_(event_ids), *has_pairs(events.c.id, event_metadata, pairs))
+    return set(connection.execute(matching).scalars())
 
 
 def has_hidden(connection: Connection) -> bool:

@@ -192,9 +192,9 @@ def listening(site: Site, api: str, forward: str, *arguments: str, **environment
         site.printed.append(running.text())
 
 
-def send(server: Server, job: str) -> str:
+def send(server: Server, job: str, **data: Any) -> str:
     """Deliver the end of a job; the event's id."""
-    answer = deliver(server.public, completed(job))
+    answer = deliver(server.public, completed(job, **data))
     assert answer is not None
     assert answer[0] == 202
     return str(answer[1]["event"])

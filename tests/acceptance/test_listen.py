@@ -60,6 +60,22 @@ def test_new_events_come_signed_and_a_kill_before_the_first_loses_none(site: Sit
         found.verify(secret)
 
 
+def test_only_events_with_the_metadata_are_handed_over(site: Site, app: Application) -> None:
+    server = site.configure('[search]\nmetadata = ["customer"]').start()
+    send(server, "of another", metadata={"customer": "globex"})
+    wanted = send(server, "wanted", metadata={"customer": "Smith & Sons"})
+    words = ("--since", "1h", "--metadata", "customer=Smith & Sons")
+    with listening(site, server.private, app.url, *words) as command:
+        app.wait_for(1)
+        send(server, "without")
+        later = send(server, "later", metadata={"customer": "Smith & Sons"})
+        app.wait_for(2)
+        assert command.stop(signal.SIGTERM) == "Stopped. Events: 2, repeated attempts: 0."
+    assert app.ids() == [wanted, later]
+    with listening(site, server.private, app.url, "--metadata", "custmer=acme") as command:
+        command.wait_for("did you mean 'customer'?")
+
+
 def test_the_document_is_the_one_that_forward_sends_with_the_audio(
     site: Site, provider: Provider, app: Application
 ) -> None:

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
+from tests.acceptance.listening import send
 from tests.acceptance.support import Site, clean_environment
 from tests.patience import PATIENCE
+from tests.stores import execute
 from tests.unit.cli.conftest import add_events
 
 
@@ -41,6 +43,23 @@ def test_new_events_are_printed_until_a_signal(site: Site, number: signal.Signal
         rest, said = command.communicate(timeout=PATIENCE)
     assert (command.returncode, rest) == (0, "")
     assert said == f"Stopped. Events: 4. To continue: --after {later[-1]}\n"
+
+
+def test_only_events_with_the_metadata_are_printed(site: Site) -> None:
+    server = site.configure('[search]\nmetadata = ["customer"]').start()
+    wanted, _, _ = (send(server, job, metadata={"customer": job}) for job in ("acme", "globex", "initech"))
+    with started(site, "--json", "--metadata", "customer=acme", "--after", "evt_" + "0" * 32) as command:
+        assert command.stdout is not None
+        assert json.loads(command.stdout.readline())["id"] == wanted
+        later = send(server, "later", metadata={"customer": "acme"})
+        assert json.loads(command.stdout.readline())["id"] == later
+        # As by a process whose configuration lacked the key.
+        execute(site.store, "UPDATE metadata_keys SET completed_at = NULL")
+        send(server, "not indexed", metadata={"customer": "acme"})
+        rest, said = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, rest) == (1, "")
+    assert said.startswith(f"Stopped. Events: 2. To continue: --after {later}\n")
+    assert "db index-metadata" in said
 
 
 def test_a_reader_that_goes_ends_it_quietly(site: Site) -> None:

@@ -206,8 +206,8 @@ async def test_a_client_that_reads_slowly_loses_nothing_and_takes_no_memory(
             await api_client.up.receiver.database.read(lambda connection: None)
         assert len(place.queue) <= 5
         found: list[str] = []
-        async for row in news.follow(place, lambda: 0.0 if len(found) >= 39 else PATIENCE):
-            found.extend([row["id"]] if row is not None else [])
+        async for item in news.follow(place, lambda: 0.0 if len(found) >= 39 else PATIENCE):
+            found.extend([item.row["id"]] if item is not None else [])
         assert found == ids
         news.unsubscribe(place)
 
@@ -220,8 +220,8 @@ async def test_many_streams_share_one_reader_and_each_gets_everything(settings: 
 
         async def all_of(place: feed.Stream) -> list[str]:
             found: list[str] = []
-            async for row in news.follow(place, lambda: 0.0 if len(found) == 30 else PATIENCE):
-                found.extend([row["id"]] if row is not None else [])
+            async for item in news.follow(place, lambda: 0.0 if len(found) == 30 else PATIENCE):
+                found.extend([item.row["id"]] if item is not None else [])
             return found
 
         async def commit() -> list[str]:
@@ -255,8 +255,8 @@ async def test_joining_while_events_are_committed_loses_none_and_repeats_none(se
                 await api_client.up.receiver.database.read(lambda connection: None)
             place = await news.subscribe(event_number(1000))
             found: list[str] = []
-            async for row in news.follow(place, lambda: 0.0 if len(found) >= 40 else PATIENCE):
-                found.extend([row["id"]] if row is not None else [])
+            async for item in news.follow(place, lambda: 0.0 if len(found) >= 40 else PATIENCE):
+                found.extend([item.row["id"]] if item is not None else [])
             news.unsubscribe(place)
             return found
 

@@ -38,9 +38,9 @@ def settings(tmp_path: Path, store: Store) -> Settings:
 async def next_event(feed: Feed, stream: Stream) -> str:
     """The id of the stream's next event."""
     async with asyncio.timeout(PATIENCE):
-        async for row in feed.follow(stream, lambda: PATIENCE):
-            if row is not None:
-                return str(row["id"])
+        async for item in feed.follow(stream, lambda: PATIENCE):
+            if item is not None:
+                return str(item.row["id"])
     raise AssertionError("the stream has ended")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.listen.variables import API_VARIABLE, TOKEN_VARIABLE
-from receiver.cli.options import Source, Type
+from receiver.cli.options import Metadata, Source, Type
 
 DEFAULT_API = "http://127.0.0.1:8081"
 
@@ -33,6 +33,7 @@ def listen(
     ] = False,
     source: Source = None,
     type_: Type = None,
+    metadata: Metadata = None,
     skip: Annotated[list[str] | None, typer.Option(help="Pass this event over, by its id; repeatable.")] = None,
     secret_file: Annotated[
         Path | None, typer.Option(help="A file with signing secrets, one a line. Default: one that is kept for you.")
@@ -51,7 +52,7 @@ def listen(
 
     from receiver.cli.listen.addresses import base_address, checked_address
     from receiver.cli.listen.start import Request, run
-    from receiver.cli.options import check_event_id, parse_time
+    from receiver.cli.options import check_event_id, parse_metadata, parse_time
 
     request = Request(
         api=base_address(api or os.environ.get(API_VARIABLE) or DEFAULT_API, plain_http=plain_http),
@@ -61,6 +62,7 @@ def listen(
         reset=reset,
         source=source,
         type=type_,
+        metadata=parse_metadata(metadata),
         skip=frozenset(check_event_id(text, "--skip") or "" for text in skip or ()),
         secret_file=secret_file,
     )

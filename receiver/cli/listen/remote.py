@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from receiver.cli.listen.stream import StreamMessage, StreamReader
 from receiver.cli.listen.variables import TOKEN_VARIABLE
 from receiver.errors import InvalidJson, OutboundError, UnusableAddress
 from receiver.model.json_body import document_of, read_strict_json_object
+from receiver.model.metadata import Pair
 from receiver.model.redact import truncate
 from receiver.model.retry_after import parse_retry_after
 from receiver.outbound.client import Client, HttpResponse, Timeouts
@@ -48,7 +49,7 @@ class Remote:
 
     @asynccontextmanager
     async def stream(
-        self, after: str | None, source: str | None, type_: str | None
+        self, after: str | None, source: str | None, type_: str | None, metadata: Collection[Pair] = ()
     ) -> AsyncIterator[AsyncGenerator[StreamMessage, None]]:
         """What the receiver sends after a position; without one, from now on. The iterator ends with the stream.
 
@@ -56,8 +57,9 @@ class Remote:
             RemoteUnavailable: it cannot be reached or does not answer; also while iterating.
             ListenError: it refuses the request, or is not a receiver.
         """
-        given = {"after": after, "source": source, "type": type_}
-        query = urlencode({name: value for name, value in given.items() if value is not None})
+        given = [("after", after), ("source", source), ("type", type_)]
+        given += [("metadata", f"{key}={value}") for key, value in metadata]
+        query = urlencode([(name, value) for name, value in given if value is not None])
         async with self._get(f"/v1/stream?{query}", {"Accept": "text/event-stream"}) as response:
             if response.status != 200:
                 raise self._failure(response, await response.read(MAX_BYTES))

@@ -20,6 +20,7 @@ from receiver.cli.listen.target import Target
 from receiver.cli.stop_signals import stop_signals
 from receiver.cli.text_output import echo
 from receiver.clock import Clock
+from receiver.model.metadata import Pair
 from receiver.model.retry import RetryPolicy, backoff_seconds
 
 RECONNECTS = RetryPolicy(base_seconds=1.0, factor=2.0, cap_seconds=30.0)
@@ -36,6 +37,7 @@ class Options:
 
     source: str | None = None
     type: str | None = None
+    metadata: Collection[Pair] = ()
     skip: Collection[str] = ()
 
 
@@ -129,9 +131,9 @@ class Session:
             RemoteUnavailable: it cannot be read, or broke.
         """
         progress = self._progress
-        position = None if progress is None else progress.position
+        position, wanted = None if progress is None else progress.position, self._options
         async with (
-            self._remote.stream(position, self._options.source, self._options.type) as messages,
+            self._remote.stream(position, wanted.source, wanted.type, wanted.metadata) as messages,
             aclosing(messages),
         ):
             begin = await anext(messages, None)

@@ -17,6 +17,7 @@ from receiver.cli.listen.state import SECRET_NAME, Progress, kept_secret, open_s
 from receiver.cli.listen.target import Target, read_secrets
 from receiver.cli.listen.variables import TOKEN_VARIABLE
 from receiver.clock import SystemClock
+from receiver.model.metadata import Pair
 from receiver.model.timestamps import utc_text
 from receiver.settings.small_file import read_small_file
 
@@ -32,6 +33,7 @@ class Request:
     reset: bool = False
     source: str | None = None
     type: str | None = None
+    metadata: Collection[Pair] = ()
     skip: Collection[str] = ()
     secret_file: Path | None = None
 
@@ -65,7 +67,7 @@ async def run(request: Request) -> None:
             Target(request.forward, secrets, clock),
             state,
             progress,
-            Options(request.source, request.type, request.skip),
+            Options(request.source, request.type, request.metadata, request.skip),
             clock=clock,
             rng=Random(),  # noqa: S311 - waits are no secret
         )

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Connection
 
 from receiver.errors import ListingTimeout, ReceiverError, StoreUnavailable
+from receiver.model.metadata import Pair
 from receiver.store import feed
 from receiver.store.database import Database
 from receiver.store.feed import Cursor
@@ -40,16 +42,38 @@ class TooManyStreams(ReceiverError):
     reason = "too_many_streams"
 
 
+@dataclass(frozen=True, slots=True)
+class FeedFilter:
+    """Which events a stream wants. `metadata`: pairs that an event must all have."""
+
+    source: str | None = None
+    type: str | None = None
+    metadata: tuple[Pair, ...] = ()
+
+    def has_kind(self, row: Row) -> bool:
+        """Whether the event is of the source and the type."""
+        return self.source in (None, row["source"]) and self.type in (None, row["type"])
+
+
+class FeedItem(NamedTuple):
+    """An event's row, and whether the stream wants it; of the others it needs the position."""
+
+    row: Row
+    wanted: bool
+
+
 class Stream:
     """One open stream.
 
     Attributes:
+        filter: which events it wants.
         cursor: the last event that it has sent.
         queue: the events that it has not sent yet.
         behind: whether there are more in the store than in the queue.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, filter: FeedFilter = FeedFilter()) -> None:
+        self.filter = filter
         self.cursor = Cursor()
         self.queue: deque[tuple[Cursor, Row]] = deque()
         self.behind = False
@@ -108,11 +132,16 @@ class Feed:
         for stream in self._streams:
             stream.end()
 
-    async def subscribe(self, after: str | None) -> Stream:
+    async def subscribe(
+        self,
+        after: str | None,
+        filter: FeedFilter = FeedFilter(),
+    ) -> Stream:
         """Open a stream; `unsubscribe` ends it.
 
         Args:
             after: an event's id: begin with the events committed after it; None for those from now on.
+            filter: which events it wants; its metadata must be indexed.
 
         Raises:
             TooManyStreams: the maximum number is open.
@@ -123,7 +152,7 @@ class Feed:
             raise TooManyStreams(
                 f"{self._max_streams} streams are open, which is the maximum; close one, or try later."
             )
-        stream = Stream()
+        stream = Stream(filter)
         self._streams.add(stream)
         try:
             async with self._start_lock:
@@ -146,16 +175,17 @@ class Feed:
         self._streams.discard(stream)
         self._wake.set()  # without streams the reader ends
 
-    async def follow(self, stream: Stream, next_timeout: Callable[[], float]) -> AsyncIterator[Row | None]:
+    async def follow(self, stream: Stream, next_timeout: Callable[[], float]) -> AsyncIterator[FeedItem | None]:
         """New events, until the stream is ended or its time is over.
 
         Args:
             next_timeout: called before each wait: seconds that it may last; 0 or less ends the stream.
 
         Yields:
-            An event's row, or None after a wait without events.
+            An event, or None after a wait without events.
 
         Raises:
+            MetadataNotIndexed: its filter's metadata is not indexed any more.
             ListingTimeout: it waited too long for other lists.
             StoreUnavailable: the store is unavailable.
         """
@@ -164,15 +194,18 @@ class Feed:
                 stream.queue.clear()  # before the read: what is committed after it is queued again
                 stream.behind = False
                 found = await self._database.read_list(feed.events_after, stream.cursor, PAGE_SIZE)
+                wanted = await self._find_wanted(stream.filter, [row for _, row in found])
                 for stream.cursor, row in found:
-                    yield row
+                    yield FeedItem(row, row["id"] in wanted)
                 stream.behind = stream.behind or bool(found)
             stream.wake.clear()
             while stream.queue:
-                at, row = stream.queue.popleft()
-                if at.is_after(stream.cursor):  # else it was read while catching up
-                    stream.cursor = at
-                    yield row
+                queued = [stream.queue.popleft() for _ in range(min(PAGE_SIZE, len(stream.queue)))]
+                wanted = await self._find_wanted(stream.filter, [row for _, row in queued])
+                for at, row in queued:
+                    if at.is_after(stream.cursor):  # else it was read while catching up
+                        stream.cursor = at
+                        yield FeedItem(row, row["id"] in wanted)
             if stream.behind or stream.ended.is_set():
                 continue
             if (seconds := next_timeout()) <= 0:
@@ -182,6 +215,13 @@ class Feed:
                     await stream.wake.wait()
             except TimeoutError:
                 yield None
+
+    async def _find_wanted(self, filter: FeedFilter, rows: Sequence[Row]) -> set[str]:
+        """The ids of the events that a filter wants."""
+        found = {row["id"] for row in rows if filter.has_kind(row)}
+        if not found or not filter.metadata:
+            return found
+        return await self._database.read_list(feed.with_metadata, found, filter.metadata)
 
     async def _read(self) -> None:
         try:

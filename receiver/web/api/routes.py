@@ -328,6 +328,6 @@ ROUTES = (
         "Follow new events",
         "events",
         {200: ResponseSpec("Server-sent events, until the client or the receiver ends.", media_type=MEDIA_TYPE)},
-        _NO_NAME,
+        {**_NO_NAME, **_NOT_INDEXED},
     ),
 )

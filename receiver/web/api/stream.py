@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from pydantic import Field
@@ -14,11 +14,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.errors import ListingTimeout, StoreUnavailable
 from receiver.model.timestamps import utc
+from receiver.store.metadata_index import MetadataNotIndexed
 from receiver.web.api.clients import wait_for_disconnect
 from receiver.web.api.context import ApiContext
-from receiver.web.api.feed import Stream, TooManyStreams
-from receiver.web.api.fields import DIGITS, EventId, RequestModel, ShortText, SourceName, is_event_id
-from receiver.web.api.jobs import require_names
+from receiver.web.api.feed import FeedFilter, Row, Stream, TooManyStreams
+from receiver.web.api.fields import (
+    DIGITS,
+    EventId,
+    MetadataPairs,
+    RequestModel,
+    ShortText,
+    SourceName,
+    is_event_id,
+)
+from receiver.web.api.jobs import require_metadata, require_names
 from receiver.web.api.models import event_of
 from receiver.web.api.problems import unavailable
 
@@ -39,6 +48,7 @@ class StreamQuery(RequestModel):
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
     type: Annotated[ShortText | None, Field(description="Only of this type.")] = None
+    metadata: MetadataPairs = ()
     after: Annotated[
         EventId | None, Field(description="Begin with what was committed after this event. `Last-Event-ID` wins.")
     ] = None
@@ -67,14 +77,16 @@ async def stream(context: ApiContext, query: StreamQuery, headers: StreamHeaders
 
     A client that reconnects with the last id misses no event. Comments keep the connection alive; `: position ID TIME`
     is the event up to which everything was sent, also of those that the filter leaves out, and the receiver's clock. It
-    comes first, and with each `: nothing new`. The stream ends when the receiver stops.
+    comes first, and with each `: nothing new`. The stream ends when the receiver stops, and when `metadata` names a key
+    by which not all events are indexed any more.
     """
     await require_names(context, query.source, query.type)
+    filter = FeedFilter(query.source, query.type, await require_metadata(context, query.metadata))
     if scope["method"] == "HEAD":
         return Response(None, 200, HEADERS, media_type=MEDIA_TYPE)
     after = headers.last if headers.last is not None and is_event_id(headers.last) else query.after
     try:
-        subscribed = await context.feed.subscribe(after)
+        subscribed = await context.feed.subscribe(after, filter)
     except TooManyStreams as error:
         raise unavailable(str(error), reason=error.reason) from None
     return _EventStream(context, query, subscribed, after)
@@ -114,6 +126,8 @@ class _EventStream:
                 await send({"type": "http.response.body", "body": text, "more_body": True})
         except (ListingTimeout, StoreUnavailable) as error:
             log.error("stream.store_unavailable", detail=str(error))
+        except MetadataNotIndexed as error:
+            log.error("stream.metadata_not_indexed", detail=str(error))
         await send({"type": "http.response.body", "body": b""})
 
     async def _texts(self) -> AsyncIterator[bytes]:
@@ -129,11 +143,11 @@ class _EventStream:
             return silence if until is None else min(silence, until - loop.time())
 
         yield b": the new events, as they are committed\n" + self._position() + b"\n"
-        async for row in self._context.feed.follow(self._stream, next_timeout):
-            if row is None:
+        async for item in self._context.feed.follow(self._stream, next_timeout):
+            if item is None:
                 text = self._position() + b": nothing new\n\n"
-            elif self._wanted(row):
-                text = _message(row)
+            elif item.wanted:
+                text = _message(item.row)
             elif loop.time() >= sent + KEEP_ALIVE_SECONDS:
                 text = self._position() + b"\n"
             else:
@@ -148,11 +162,7 @@ class _EventStream:
             at = self._after or START
         return f": position {at} {utc(self._context.clock.now()).isoformat()}\n".encode()
 
-    def _wanted(self, row: dict[str, Any]) -> bool:
-        query = self._query
-        return query.source in (None, row["source"]) and query.type in (None, row["type"])
 
-
-def _message(row: dict[str, Any]) -> bytes:
+def _message(row: Row) -> bytes:
     word = " ".join(row["type"].splitlines())  # from the provider: it must not begin another line
     return f"id: {row['id']}\nevent: {word}\ndata: {event_of(row).model_dump_json()}\n\n".encode()

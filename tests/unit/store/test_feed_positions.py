@@ -63,9 +63,9 @@ async def test_a_stream_gets_every_event_of_one_transaction(database: Database, 
     shared.wake()
     seen: list[str] = []
     async with asyncio.timeout(PATIENCE):
-        async for row in shared.follow(stream, lambda: PATIENCE):
-            if row is not None:
-                seen.append(row["id"])
+        async for item in shared.follow(stream, lambda: PATIENCE):
+            if item is not None:
+                seen.append(item.row["id"])
             if len(seen) == len(stored):
                 break
     assert sorted(seen) == sorted(item.event_id for item in stored)
