@@ -191,7 +191,8 @@ def test_streams_continue_after_a_dump_and_restore_in_a_younger_cluster(
     old = [delivery(f"old-{n}") for n in range(6)]
     with psycopg.connect(url, autocommit=True) as connection:  # numbers of 20,000 transactions are used up
         connection.execute(
-            b"DO $$ BEGIN FOR n IN 1..20000 LOOP BEGIN PERFORM pg_current_xact_id(); RAISE SQLSTATE 'UU001';"
+            b"CREATE TEMPORARY TABLE used (n int);"
+            b" DO $$ BEGIN FOR n IN 1..20000 LOOP BEGIN INSERT INTO used VALUES (n); RAISE SQLSTATE 'UU001';"
             b" EXCEPTION WHEN SQLSTATE 'UU001' THEN NULL; END; END LOOP; END $$"
         )
     with opened(url) as database:
