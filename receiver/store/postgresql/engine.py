@@ -47,6 +47,11 @@ _OFF = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 _PLANS = "; ".join(f"SET LOCAL {name} = off" for name in _OFF)
 _VALUES = "SET LOCAL extra_float_digits = 1; SET LOCAL array_nulls = on"
 """Values are read as they were written, whatever the role has: all digits of times, and NULL in arrays of a batch."""
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""A commit waits for the disk, whatever the role has: a delivery is acknowledged after it. Another value stays: `local`,
+`remote_write` and `remote_apply` say what else it waits for."""
 _NO_LIMIT = "; SET LOCAL transaction_timeout = 0"
 """A limit of the role is for other clients: batches and copies have their own limits."""
 _HAS_LIMIT = 170_000
@@ -74,7 +79,7 @@ def postgresql_engine(url: URL, lock_seconds: float, *, writes: bool, prepares: 
         prepares: the session keeps the statements that are executed often. It must be this connection's own.
     """
     kept = WRITERS if writes else READERS
-    mode, idle_seconds = (_WRITES, WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
+    mode, idle_seconds = (f"{_WRITES}; {_DURABLE}", WRITE_IDLE_SECONDS) if writes else (_READS, READ_IDLE_SECONDS)
     answer_seconds = WRITE_ANSWER_SECONDS if writes else READ_ANSWER_SECONDS
     # The driver begins no transactions: BEGIN and the time-outs are one round trip.
     engine = create_engine(

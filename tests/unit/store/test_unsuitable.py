@@ -206,6 +206,20 @@ def test_a_setting_of_the_role_changes_nothing(
 
 
 @pytest.mark.direct
+@pytest.mark.parametrize(("given", "used"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+def test_a_commit_waits_for_the_disk_whatever_the_role_has(
+    postgresql: PostgresqlServer, given: str, used: str
+) -> None:
+    def setting(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+
+    with role_with(postgresql, f"synchronous_commit = {given}") as database:
+        migrate(database)
+        assert database.query(setting) == given
+        assert database.transact(setting) == used
+
+
+@pytest.mark.direct
 def test_a_limit_of_idle_sessions_does_not_end_the_session_of_a_process(postgresql: PostgresqlServer) -> None:
     with role_with(postgresql, "idle_session_timeout = '50ms'") as database:
         migrate(database)
