@@ -47,11 +47,9 @@ _OFF = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 _PLANS = "; ".join(f"SET LOCAL {name} = off" for name in _OFF)
 _VALUES = "SET LOCAL extra_float_digits = 1; SET LOCAL array_nulls = on"
 """Values are read as they were written, whatever the role has: all digits of times, and NULL in arrays of a batch."""
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
-)
-"""A commit waits for the disk, whatever the role has: a delivery is acknowledged after it. Another value stays: `local`,
-`remote_write` and `remote_apply` say what else it waits for."""
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+"""A commit waits for the disk, whatever the role has: a delivery is acknowledged after it. Another value stays:
+`local`, `remote_write` and `remote_apply` say what else it waits for."""
 _NO_LIMIT = "; SET LOCAL transaction_timeout = 0"
 """A limit of the role is for other clients: batches and copies have their own limits."""
 _HAS_LIMIT = 170_000

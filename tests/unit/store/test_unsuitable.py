@@ -207,9 +207,7 @@ def test_a_setting_of_the_role_changes_nothing(
 
 @pytest.mark.direct
 @pytest.mark.parametrize(("given", "used"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
-def test_a_commit_waits_for_the_disk_whatever_the_role_has(
-    postgresql: PostgresqlServer, given: str, used: str
-) -> None:
+def test_a_commit_waits_for_the_disk_whatever_the_role_has(postgresql: PostgresqlServer, given: str, used: str) -> None:
     def setting(connection: Connection) -> str:
         return str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
 
