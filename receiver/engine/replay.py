@@ -95,9 +95,7 @@ def release_events(
         return choose_handlers(registry, event, ())
 
     checked = _check(connection, ids, names_of)
-    for event_id, names, error in checked:
-        if error is None:
-            inbox.release(connection, event_id, names, now)
+    inbox.release(connection, {event_id: names for event_id, names, error in checked if error is None}, now)
     return checked
 
 

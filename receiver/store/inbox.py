@@ -6,7 +6,7 @@ This is the hot path. Each statement covers the whole batch, and is compiled onc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -142,23 +142,31 @@ def _refused(connection: Connection, deliveries: list[Delivery], max_quarantined
     return refused
 
 
-def release(connection: Connection, event_id: str, handlers: Iterable[str], now: float) -> bool:
-    """Release an event from quarantine and create its runs; False if it was not in quarantine."""
+def release(connection: Connection, handlers: Mapping[str, Iterable[str]], now: float) -> set[str]:
+    """Release events from quarantine and create their runs; the ids of those that were in quarantine.
+
+    Args:
+        handlers: of each event its handlers.
+    """
+    quarantined = (events.c.id.in_(list(handlers)), events.c.status == EventStatus.QUARANTINED)
+    keys = connection.execute(select(events.c.key).where(*quarantined)).scalars().all()
+    if not keys:
+        return set()
+    DIALECTS[connection.dialect.name].events.hold_keys(connection, keys)
+    locked = select(events.c.id).where(*quarantined).order_by(events.c.id).with_for_update(key_share=True)
+    connection.execute(locked)  # so that two transactions never wait for each other
     columns = (events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
-    quarantined = (events.c.id == event_id, events.c.status == EventStatus.QUARANTINED)
-    found = connection.execute(select(*columns).where(*quarantined)).first()
-    if found is None:
-        return False
-    event = TerminalEvent(*found)
-    DIALECTS[connection.dialect.name].events.hold_keys(connection, [event.job_id])
-    if connection.execute(update(events).where(*quarantined).values(status=EventStatus.ACCEPTED)).rowcount != 1:
-        return False
-    rows = [{"event_id": event_id, "handler": name, "state": RunState.PENDING, "due_at": now} for name in handlers]
+    accepted = update(events).where(*quarantined).values(status=EventStatus.ACCEPTED).returning(*columns)
+    released = [TerminalEvent(*row) for row in connection.execute(accepted)]
+    rows = [
+        {"event_id": event.event_id, "handler": name, "state": RunState.PENDING, "due_at": now}
+        for event in released
+        for name in handlers[event.event_id]
+    ]
     if rows:
         connection.execute(insert(runs), rows)
-    if event.type in TERMINAL:
-        complete_jobs(connection, [event])
-    return True
+    complete_jobs(connection, sorted((event for event in released if event.type in TERMINAL), key=lambda e: e.event_id))
+    return {event.event_id for event in released}
 
 
 def _terminal_events(deliveries: Iterable[Delivery]) -> list[TerminalEvent]:
@@ -251,7 +259,7 @@ def _count_duplicate(connection: Connection, delivery: Delivery, first: Delivery
         names = delivery.handlers
         if delivery.handlers_for is not None:  # by the payload that the handlers will get
             names = delivery.handlers_for(delivery.type, delivery.source, payload)
-        released = release(connection, event_id, names, delivery.received_at)
+        released = bool(release(connection, {event_id: names}, delivery.received_at))
     return Receipt(
         event_id,
         duplicate=True,

@@ -170,7 +170,7 @@ class RunRules(RuleBasedStateMachine):
     @step(lambda self: self.has_event("quarantined"))
     def release_from_quarantine(self, data: Any) -> None:
         id = self.any_event(data)
-        released = self.transact(inbox.release, id, HANDLERS, self.now)
+        released = bool(self.transact(inbox.release, {id: HANDLERS}, self.now))
         assert released == self.model.release(id, HANDLERS, self.now)
 
     def any_event(self, data: Any) -> str:

@@ -256,9 +256,9 @@ def test_a_stale_copy_of_an_accepted_event_is_a_plain_duplicate(
 
 def test_release_by_hand_makes_the_runs_once(database: Database, accept: Accept, delivery: Make) -> None:
     accept(first := delivery(quarantined=True))
-    assert database.transact(inbox.release, first.event_id, ["a", "b"], NOW) is True
-    assert database.transact(inbox.release, first.event_id, ["a", "b"], NOW) is False
-    assert database.transact(inbox.release, "evt_none", ["a"], NOW) is False
+    assert database.transact(inbox.release, {first.event_id: ["a", "b"]}, NOW) == {first.event_id}
+    assert database.transact(inbox.release, {first.event_id: ["a", "b"]}, NOW) == set()
+    assert database.transact(inbox.release, {"evt_none": ["a"]}, NOW) == set()
     assert run_states(database, first.event_id) == {"a": "pending", "b": "pending"}
 
 

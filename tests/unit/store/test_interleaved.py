@@ -113,7 +113,7 @@ def test_a_job_ends_that_is_watched_while_its_event_leaves_quarantine(
 ) -> None:
     stale = delivery("j", quarantined=True)
     database.transact(inbox.accept, [stale])
-    both(lambda connection: inbox.release(connection, stale.event_id, ["notes"], NOW), watching("job_1", "j"))
+    both(lambda connection: inbox.release(connection, {stale.event_id: ["notes"]}, NOW), watching("job_1", "j"))
     assert state_of(database, "job_1") == "completed"
 
 
@@ -182,7 +182,7 @@ def test_an_event_that_leaves_quarantine_is_not_deleted(database: Database, both
     stale = delivery("j", quarantined=True)
     database.transact(inbox.accept, [stale])
     released, deleted = both(
-        lambda connection: inbox.release(connection, stale.event_id, ["notes"], NOW),
+        lambda connection: inbox.release(connection, {stale.event_id: ["notes"]}, NOW),
         lambda connection: quarantine.delete_old(connection, NOW + 1, [stale.event_id]),
     )
     assert released is not bool(deleted)

@@ -375,7 +375,7 @@ def test_an_event_in_quarantine_ends_no_job_until_it_is_released(
     kept = delivery(job="a", quarantined=True)
     database.transact(inbox.accept, [kept])
     assert job(database)["state"] == "watching"
-    assert database.transact(inbox.release, kept.event_id, [], NOW)
+    assert database.transact(inbox.release, {kept.event_id: []}, NOW)
     assert (job(database)["state"], job(database)["event_id"]) == ("completed", kept.event_id)
 
 

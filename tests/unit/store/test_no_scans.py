@@ -210,7 +210,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         job_leases.was_completed_by_event: [(JOB, EVENT)],
         inbox.accept: [(one,), ([*one, *one],)],
         inbox.accept_bounded: [(stale, 10), (one, 10)],
-        inbox.release: [(f"evt_{3:032x}", ["save_audio"], NOW)],
+        inbox.release: [({f"evt_{3:032x}": ["save_audio"]}, NOW)],
         inbox.stored: [([inbox.identity_of(one[0])],)],
         jobs.adopt: [("job_1", "watched", NOW, NOW)],
         jobs.cancel: [("job_1", NOW)],
