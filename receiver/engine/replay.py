@@ -95,8 +95,16 @@ def release_events(
         return choose_handlers(registry, event, ())
 
     checked = _check(connection, ids, names_of)
-    inbox.release(connection, {event_id: names for event_id, names, error in checked if error is None}, now)
-    return checked
+    accepted = {event_id: names for event_id, names, error in checked if error is None}
+    released = inbox.release(connection, accepted, now)
+    return [
+        result if result.error is not None or result.event_id in released else _not_quarantined(result.event_id)
+        for result in checked
+    ]
+
+
+def _not_quarantined(event_id: str) -> ReplayResult:
+    return ReplayResult(event_id, [], NotReplayable(f"{event_id} is not in quarantine."))
 
 
 def require_replayable(settings: Settings, event: Mapping[str, Any]) -> None:

@@ -117,6 +117,18 @@ def test_a_job_ends_that_is_watched_while_its_event_leaves_quarantine(
     assert state_of(database, "job_1") == "completed"
 
 
+def test_each_event_is_released_by_one_of_two_operators(database: Database, both: Both, delivery: MakeDelivery) -> None:
+    stale = [delivery(job, quarantined=True) for job in "abc"]
+    database.transact(inbox.accept, stale)
+    first, second, third = (item.event_id for item in stale)
+    released = both(
+        lambda connection: inbox.release(connection, {first: ["notes"], second: ["notes"]}, NOW),
+        lambda connection: inbox.release(connection, {third: ["notes"], second: ["notes"]}, NOW),
+    )
+    assert set.union(*released) == {first, second, third}
+    assert not set.intersection(*released)
+
+
 def test_a_job_is_watched_once(database: Database, both: Both) -> None:
     (row, new), (again, new_again) = both(watching("job_1", "j"), watching("job_2", "j"))
     assert row["id"] == again["id"]
@@ -185,8 +197,8 @@ def test_an_event_that_leaves_quarantine_is_not_deleted(database: Database, both
         lambda connection: inbox.release(connection, {stale.event_id: ["notes"]}, NOW),
         lambda connection: quarantine.delete_old(connection, NOW + 1, [stale.event_id]),
     )
-    assert released is not bool(deleted)
-    assert (database.query(views.get_event, stale.event_id) is not None) is released
+    assert bool(released) is not bool(deleted)
+    assert (database.query(views.get_event, stale.event_id) is not None) is bool(released)
 
 
 def test_an_event_that_is_replayed_is_not_deleted(database: Database, both: Both, delivery: MakeDelivery) -> None:
