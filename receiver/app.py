@@ -35,7 +35,6 @@ from receiver.outbound.storage_types import Storage
 from receiver.settings import Settings
 from receiver.store import views
 from receiver.store.database import Database
-from receiver.store.metadata_index import declare_keys
 from receiver.store.migrate import migrate
 from receiver.store.schema import HEAD
 from receiver.web.api.feed import Feed
@@ -143,9 +142,8 @@ class Receiver:
         await self._warn_about_inactive_handlers()
 
     async def _declare_metadata_keys(self) -> None:
-        keys, since = self.settings.search.metadata, self.membership.started_at
         try:
-            missing = await self.database.write(declare_keys, keys, since, since)
+            missing = await self.membership.declare_keys()
         except StoreUnavailable as error:  # lists by a new key are refused until the next start
             log.error("search.keys_not_recorded", detail=str(error))
             return

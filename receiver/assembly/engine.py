@@ -219,7 +219,8 @@ def build_membership(
     busy: Callable[[], bool],
 ) -> Membership:
     """Build the membership of the processes on this store; `on_release` and `busy` as for `Membership`."""
-    info = ProcessInfo(parts.owner, role, socket.gethostname(), os.getpid(), __version__, parts.clock.now())
+    keys, now = parts.settings.search.metadata, parts.clock.now()
+    info = ProcessInfo(parts.owner, role, socket.gethostname(), os.getpid(), __version__, now, keys)
     return Membership(
         parts.database,
         parts.processes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from receiver.cli.options import Config
@@ -25,7 +25,7 @@ def index_metadata(config: Config = None) -> None:
     from receiver.cli.text_output import echo
     from receiver.clock import SystemClock
     from receiver.engine.metadata_indexing import index_stored
-    from receiver.store.metadata_index import MetadataNotIndexed, declare_keys, unfinished_keys
+    from receiver.store.metadata_index import MetadataNotIndexed, declare_keys
 
     with open_session(config) as (settings, database):
         keys = settings.search.metadata
@@ -38,8 +38,7 @@ def index_metadata(config: Config = None) -> None:
         if not missing:
             echo(f"All that is stored is indexed by {', '.join(keys)}.")
             return
-        since = database.query(unfinished_keys)
-        _require_restarted(database, {key: since[key] for key in missing})
+        _require_restarted(database, missing)
         progress = _Progress(missing)
 
         async def work(writer: BatchWriter) -> None:
@@ -55,30 +54,24 @@ class RestartNeeded(ReceiverError):
     reason = "restart_needed"
 
 
-def _require_restarted(database: Database, since: Mapping[str, float]) -> None:
-    """Refuse to index while a process runs that was started before the keys were configured.
-
-    Args:
-        since: when each key was configured, unix seconds.
+def _require_restarted(database: Database, keys: Collection[str]) -> None:
+    """Refuse to index while a process runs that does not index what it stores by these keys.
 
     Raises:
         RestartNeeded: names the processes.
     """
-    from receiver.store.processes import listed
+    from receiver.store.metadata_index import unknown_keys
 
     try:
         living = set(database.find_living())
     except OSError:  # unknown: all count that have not left
         living = None
-    newest = max(since.values())
-    rows = database.query_list(listed)
-    older = [row["owner"] for row in rows if row["started_at"] < newest and (living is None or row["owner"] in living)]
-    if older:
-        keys = ", ".join(key for key, at in since.items() if at == newest)
-        raise RestartNeeded(
-            f"These processes were started before search.metadata had {keys}, and do not index what they store: "
-            f"{', '.join(older)}. Restart them, then run this command again."
-        )
+    for key, owners in database.query_list(unknown_keys, keys).items():
+        if older := [owner for owner in owners if living is None or owner in living]:
+            raise RestartNeeded(
+                f"These processes were started without {key!r} in search.metadata, and do not index what they store: "
+                f"{', '.join(older)}. Add it to their configuration and restart them, then run this command again."
+            )
 
 
 class _Progress:

@@ -20,6 +20,7 @@ from receiver.errors import StoreMigrated, StoreUnavailable
 from receiver.store.backend import Processes
 from receiver.store.changes import Change
 from receiver.store.database import Database
+from receiver.store.metadata_index import declare_keys
 from receiver.store.migrate import CopyUnfinished, SchemaTooNew, SchemaTooOld, require_usable
 from receiver.store.processes import ProcessInfo, remove, remove_abandoned, write_heartbeat
 
@@ -79,11 +80,6 @@ class Membership:
         # A thread of its own: all of asyncio's few threads may wait for a storage that does not respond.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="processes")
 
-    @property
-    def started_at(self) -> float:
-        """When this process started, unix seconds."""
-        return self._info.started_at
-
     async def join(self) -> None:
         """Join. Call before anything is claimed. Ends the leases of dead processes, if the store is available."""
         self._on_join()
@@ -105,6 +101,19 @@ class Membership:
             return await self._leave()
         finally:
             self._thread.shutdown()
+
+    async def declare_keys(self) -> list[str]:
+        """Record the keys by which this process indexes metadata; those by which not all that is stored is indexed.
+
+        Raises:
+            StoreUnavailable: nothing was recorded.
+        """
+        return await self._database.write(self._declare_keys)
+
+    def _declare_keys(self, connection: Connection) -> list[str]:
+        now = self._clock.now()
+        write_heartbeat(connection, self._info, now, self._clock_difference())
+        return declare_keys(connection, self._info.metadata_keys, self._info.started_at, now)
 
     async def _leave(self) -> bool:
         try:

@@ -27,7 +27,6 @@ from receiver.settings import Settings
 from receiver.speech.messages import stall_reason
 from receiver.store import jobs, throttle_state, views
 from receiver.store.jobs import Row
-from receiver.store.metadata_index import declare_keys
 from receiver.store.migrate import migrate
 from receiver.store.states import OPEN_JOBS, JobState
 from receiver.store.throttle_state import ThrottleState
@@ -65,7 +64,6 @@ class SpeechClient:
         self._clock_watch = parts.clock_watch
         self._database = parts.database
         self._membership = parts.membership
-        self._metadata_keys = settings.search.metadata
         self._fetcher = parts.fetcher
         self._spool = parts.spool
         self._jobs = parts.jobs
@@ -86,8 +84,7 @@ class SpeechClient:
         self._database.start()
         await self._clock_watch.start()
         await self._membership.join()
-        since = self._membership.started_at
-        await self._database.write(declare_keys, self._metadata_keys, since, since)
+        await self._membership.declare_keys()
         self._loop.start()
 
     async def stop(self) -> None:

@@ -17,10 +17,14 @@ from receiver.errors import ReceiverError
 from receiver.model.metadata import indexed_pairs
 from receiver.store.dialect import DIALECTS
 from receiver.store.expressions import JsonBytes
-from receiver.store.schema import event_metadata, events, job_metadata, jobs, metadata_keys
+from receiver.store.schema import event_metadata, events, job_metadata, jobs, metadata_keys, processes
 
 PAGE_BYTES = 4 * 1024 * 1024
 """Bytes of stored metadata and what is around it that one page reads."""
+
+
+_DECLARATION = "search.metadata"
+"""The name of the lock of `declare_keys`."""
 
 
 class MetadataNotIndexed(ReceiverError):
@@ -59,22 +63,38 @@ class StoredMetadata(NamedTuple):
 def declare_keys(connection: Connection, keys: Collection[str], since: float, now: float) -> list[str]:
     """Record which keys the configuration names, at the start of a process.
 
+    In an empty store a new key is complete, unless a process is there that does not index by it: what that one stores
+    would be missing. The row of a process that stores something is written before, or in this transaction.
+
     Args:
         since: when the process started, unix seconds; so is `now`.
 
     Returns:
         The keys among them by which not all that is stored is indexed.
     """
+    DIALECTS[connection.dialect.name].events.hold_keys(connection, [_DECLARATION])  # processes start at one time
     known = {row.key: row.completed_at for row in connection.execute(select(metadata_keys))}
     if forgotten := known.keys() - set(keys):
         connection.execute(delete(metadata_keys).where(metadata_keys.c.key.in_(forgotten)))
     if added := [key for key in keys if key not in known]:
         stored = (exists(select(table.c.id).where(table.c.id > "")) for table in (events, jobs))
-        completed_at = None if connection.execute(select(or_(*stored))).scalar() else now
-        rows = [{"key": key, "since": since, "completed_at": completed_at} for key in added]
+        empty = not connection.execute(select(or_(*stored))).scalar()
+        complete = set(added) - unknown_keys(connection, added).keys() if empty else set()
+        completed = {key: now if key in complete else None for key in added}
+        rows = [{"key": key, "since": since, "completed_at": at} for key, at in completed.items()]
         connection.execute(DIALECTS[connection.dialect.name].insert(metadata_keys).on_conflict_do_nothing(), rows)
-        known |= dict.fromkeys(added, completed_at)
+        known |= completed
     return [key for key in keys if known[key] is None]
+
+
+def unknown_keys(connection: Connection, keys: Collection[str]) -> dict[str, list[str]]:
+    """Those of these keys by which a process does not index what it stores, with the names of such processes."""
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(select(processes.c.owner, processes.c.metadata_keys).order_by(processes.c.owner)):
+        for key in keys:
+            if key not in (row.metadata_keys or ()):
+                found.setdefault(key, []).append(row.owner)
+    return found
 
 
 def require_indexed(connection: Connection, keys: Collection[str]) -> None:
@@ -91,12 +111,6 @@ def require_indexed(connection: Connection, keys: Collection[str]) -> None:
                 f"What was stored before search.metadata had {key!r} is not indexed yet: "
                 "`tts-receiver db index-metadata` does that."
             )
-
-
-def unfinished_keys(connection: Connection) -> dict[str, float]:
-    """The keys by which not all that is stored is indexed: when each was configured, unix seconds."""
-    rows = connection.execute(select(metadata_keys).where(metadata_keys.c.completed_at.is_(None)))
-    return {row.key: row.since for row in rows}
 
 
 def progress_of(connection: Connection, what: Indexed, keys: Collection[str]) -> str:

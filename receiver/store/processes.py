@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ class ProcessInfo:
     Attributes:
         owner: its name in leases.
         started_at: unix seconds.
+        metadata_keys: by which it indexes what it stores.
     """
 
     owner: str
@@ -31,6 +33,7 @@ class ProcessInfo:
     pid: int
     version: str
     started_at: float
+    metadata_keys: Sequence[str] = ()
 
 
 def write_heartbeat(
@@ -51,6 +54,7 @@ def write_heartbeat(
         "started_at": process.started_at,
         "heartbeat_at": now,
         "clock_difference": clock_difference,
+        "metadata_keys": list(process.metadata_keys),
     }
     changed = {name: values[name] for name in ("heartbeat_at", "clock_difference")}
     statement = DIALECTS[connection.dialect.name].insert(processes).values(values)

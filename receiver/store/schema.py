@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -462,4 +462,6 @@ processes = Table(
     Column("heartbeat_at", Double, nullable=False),
     # By how many seconds its clock was ahead of the database server's then; NULL if they were not compared.
     Column("clock_difference", Double),
+    # By which keys it indexes metadata; NULL if its release does not say.
+    Column("metadata_keys", JSON(none_as_null=True)),
 )

@@ -60,7 +60,7 @@ def test_what_is_stored_is_indexed_beside_a_receiver_and_after_a_kill(filled: Si
     site.configure(SEARCH)
     refused = site.command("db", "index-metadata")
     assert refused.returncode == 1
-    assert "were started before search.metadata had customer" in refused.stderr
+    assert "were started without 'customer' in search.metadata" in refused.stderr
     old.stop()
 
     server = site.start()

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, delete, func, select
 
 from receiver.model.ids import event_id, new_job_id
+from receiver.model.role import Role
 from receiver.store import job_pages, jobs, metadata_index, prune, views
 from receiver.store.database import Database
 from receiver.store.dialect import DIALECTS
@@ -18,8 +19,10 @@ from receiver.store.inbox import Receipt
 from receiver.store.job_pages import JobFilter
 from receiver.store.jobs import NewJob
 from receiver.store.metadata_index import EVENTS, JOBS, MetadataNotIndexed
+from receiver.store.processes import ProcessInfo, write_heartbeat
 from receiver.store.schema import event_metadata, events, job_metadata
 from receiver.store.states import JobState
+from tests.stores import execute
 from tests.unit.store.conftest import NOW, MakeDelivery
 
 Accept = Callable[..., list[Receipt]]
@@ -180,6 +183,17 @@ def test_in_an_empty_store_a_key_is_complete_at_once(
     database.query(metadata_index.require_indexed, ["customer"])
 
 
+def test_in_an_empty_store_a_key_is_incomplete_while_a_process_does_not_index_by_it(database: Database) -> None:
+    for owner, keys in (("with", ["customer", "project"]), ("without", ["customer"])):
+        info = ProcessInfo(owner, Role.INTAKE, "host", 1, "1.0", NOW, keys)
+        database.transact(write_heartbeat, info, NOW)
+    assert declare(database, "customer", "project") == ["project"]
+    assert database.query(metadata_index.unknown_keys, ["customer", "project"]) == {"project": ["without"]}
+    execute(database, "UPDATE processes SET metadata_keys = NULL WHERE owner = 'with'")  # of an older release
+    assert declare(database) == []
+    assert declare(database, "customer") == ["customer"]
+
+
 def test_a_key_that_comes_later_is_refused_until_all_is_indexed(
     database: Database, delivery: MakeDelivery, accept: Accept
 ) -> None:
@@ -190,7 +204,8 @@ def test_a_key_that_comes_later_is_refused_until_all_is_indexed(
     database.transact(metadata_index.complete_keys, ["customer"], NOW)
     database.query(metadata_index.require_indexed, ["customer"])
     assert declare(database, "customer", "project", since=NOW + 9) == ["project"]
-    assert database.query(metadata_index.unfinished_keys) == {"project": NOW}
+    with pytest.raises(MetadataNotIndexed, match="'project'"):
+        database.query(metadata_index.require_indexed, ["customer", "project"])
 
 
 def test_a_key_that_was_left_out_for_a_while_is_incomplete_again(

@@ -246,7 +246,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         metadata_index.read_page: [(metadata_index.EVENTS, "", 10), (metadata_index.JOBS, "job_", 10)],
         metadata_index.record_progress: [(metadata_index.EVENTS, ["customer"], EVENT)],
         metadata_index.require_indexed: [(["customer"],)],
-        metadata_index.unfinished_keys: [()],
+        metadata_index.unknown_keys: [(["customer"],)],
         names.has_open_jobs: [("aitts",)],
         names.is_type: [("job.complete",)],
         names.sources: [()],
