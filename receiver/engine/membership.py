@@ -112,7 +112,8 @@ class Membership:
 
     def _declare_keys(self, connection: Connection) -> list[str]:
         now = self._clock.now()
-        write_heartbeat(connection, self._info, now, self._clock_difference())
+        if self._seen:  # otherwise others would take it for dead
+            write_heartbeat(connection, self._info, now, self._clock_difference())
         return declare_keys(connection, self._info.metadata_keys, self._info.started_at, now)
 
     async def _leave(self) -> bool:
