@@ -44,7 +44,7 @@ class EventLine:
         if self._direct:
             self._write = logger._logger.info  # noqa: SLF001 - as above
 
-    def __call__(self, *, event_id: str, **fields: str | float | None) -> None:
+    def __call__(self, event_id: str, fields: dict[str, str | float | None]) -> None:
         """Write the line; `fields` in this order."""
         if not self._is_ready:
             self._prepare()

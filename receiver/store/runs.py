@@ -61,15 +61,23 @@ def finish(connection: Connection, results: Sequence[RunResult]) -> list[bool]:
     while left:
         # Two results of one attempt (its own, and "crashed") must not be in one statement.
         batch = {results[index].claim.key: index for index in reversed(left[:MAX_ROWS])}
-        traced = []
-        for key in statements.finish_held(connection, [results[index] for index in batch.values()]):
-            held[batch[key]] = True
-            if results[batch[key]].traceback is not None:
-                traced.append(results[batch[key]])
+        items = [results[index] for index in batch.values()]
+        keys = statements.finish_held(connection, items)
+        traced = [item for item in items if item.traceback is not None]
+        if len(keys) < len(batch):
+            found = set(map(tuple, keys))
+            traced = [item for item in traced if item.claim.key in found]
+            written = [index for key, index in batch.items() if key in found]
+        else:
+            written = list(batch.values())
+        for index in written:
+            held[index] = True
         if traced:
             statements.put_tracebacks(connection, traced)
-        written = set(batch.values())
-        left = [index for index in left if index not in written]
+        if len(batch) == len(left):
+            break
+        done = set(batch.values())
+        left = [index for index in left if index not in done]
     if all(held):
         return held
     return [was_held or _is_stored(connection, item) for was_held, item in zip(held, results, strict=True)]

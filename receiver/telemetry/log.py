@@ -44,7 +44,7 @@ class LogTelemetry(Telemetry):
         line = self._stored.get((delivery.source, outcome))
         if line is None:
             line = self._stored[delivery.source, outcome] = _delivery_line(delivery.source, outcome)
-        line(event_id=receipt.event_id, type=delivery.type, job=delivery.job_id, key=delivery.key_id)
+        line(receipt.event_id, {"type": delivery.type, "job": delivery.job_id, "key": delivery.key_id})
         if receipt.conflict:
             _intake.warning(
                 "event.conflict",
@@ -78,10 +78,11 @@ class LogTelemetry(Telemetry):
         claim, took = result.claim, round(seconds, 3)
         if result.outcome == "succeeded" and claim.event:
             event = claim.event
-            self._succeeded(
-                event_id=claim.event_id, source=event["source"], job=event["job_id"], handler=claim.handler,
-                attempt=claim.counted, seconds=took,
-            )  # fmt: skip
+            fields = {
+                "source": event["source"], "job": event["job_id"], "handler": claim.handler, "attempt": claim.counted,
+                "seconds": took,
+            }  # fmt: skip
+            self._succeeded(claim.event_id, fields)
             return
         fields = run_fields(claim)
         if result.outcome == "released":

@@ -42,7 +42,7 @@ def lines(fields: dict[str, Any], **options: Any) -> tuple[str, str]:
         log = structlog.get_logger("receiver.intake").bind(source=fields["source"])
         rest = {name: value for name, value in fields.items() if name != "source"}
         if at_once:
-            EventLine(log, "delivery.accepted")(**rest)
+            EventLine(log, "delivery.accepted")(rest.pop("event_id"), rest)
         else:
             log.info("delivery.accepted", **rest)
         writer.close()
@@ -84,7 +84,7 @@ def test_a_test_that_captures_lines_gets_it() -> None:
     logs.configure(level="info", format="json", stream=io.StringIO())
     line = EventLine(structlog.get_logger("receiver.intake").bind(source="aitts"), "delivery.accepted")
     with structlog.testing.capture_logs() as captured:
-        line(event_id="evt_1", type="job.completed", job="job_1", key=None)
+        line("evt_1", {"type": "job.completed", "job": "job_1", "key": None})
     assert [entry["event"] for entry in captured] == ["delivery.accepted"]
 
 
@@ -94,7 +94,7 @@ def test_the_time_is_now() -> None:
     log = structlog.get_logger("receiver.intake").bind(source="aitts")
     line = EventLine(log, "delivery.accepted")
     log.info("first")
-    line(event_id="evt_1", type="job.completed", job="job_1", key=None)
+    line("evt_1", {"type": "job.completed", "job": "job_1", "key": None})
     log.info("last")
     writer.close()
     times = [json.loads(text)["timestamp"] for text in stream.getvalue().splitlines()]
