@@ -34,10 +34,15 @@ class Operations:
         return _of_model(await self.call(run, viewer, query, path)).body
 
     async def change(
-        self, run: Run, viewer: Viewer, body: Mapping[str, Any] | None, path: Parameters = NONE
-    ) -> Any:  # fmt: skip
+        self,
+        run: Run,
+        viewer: Viewer,
+        body: Mapping[str, Any] | None,
+        path: Parameters = NONE,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Any:
         """As `read`, of an operation that changes something."""
-        return _of_model(await self.call(run, viewer, path=path, body=body)).body
+        return _of_model(await self.call(run, viewer, path=path, body=body, headers=headers)).body
 
     async def call(
         self,
@@ -66,7 +71,7 @@ class Operations:
             "token": viewer.name,
             "role": viewer.role,
         }
-        return await bound(scope, _never if body is None else _sending(json.dumps(body).encode()))
+        return await bound(scope, _never if body is None else _sending(json.dumps(body, ensure_ascii=False).encode()))
 
 
 def _of_model(response: ApiResponse | ASGIApp) -> ApiResponse:

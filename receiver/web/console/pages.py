@@ -90,9 +90,15 @@ class Page:
         """The model that an operation of the API returns to this viewer; see `Operations.call`."""
         return await self.console.operations.read(run, self.viewer, query, path)
 
-    async def change(self, run: Run, body: Mapping[str, Any] | None, path: Parameters = NONE) -> Any:
+    async def change(
+        self,
+        run: Run,
+        body: Mapping[str, Any] | None,
+        path: Parameters = NONE,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Any:
         """The model of the response of an operation that changes something; see `Operations.call`."""
-        return await self.console.operations.change(run, self.viewer, body, path)
+        return await self.console.operations.change(run, self.viewer, body, path, headers)
 
     async def open(
         self,

@@ -12,6 +12,7 @@ from receiver.web.api.context import ApiContext
 from receiver.web.console.access import Access
 from receiver.web.console.assets import Assets
 from receiver.web.console.bulk import BULK_ACTIONS, accept, dry_run_page, operation_page, resume, stop
+from receiver.web.console.edit import EditRoute, edit_event, edit_page
 from receiver.web.console.events import event_audio, event_page, replay_event
 from receiver.web.console.jobs import cancel, job_page
 from receiver.web.console.lists import LISTS, export, list_page
@@ -23,6 +24,7 @@ from receiver.web.console.paths import PATH
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.search import search
 from receiver.web.console.sources import sources_page
+from receiver.web.console.speak import speak_page, submit_speech
 from receiver.web.console.streams import events
 
 
@@ -49,6 +51,8 @@ def console(context: ApiContext) -> Starlette:
             Route(f"{PATH}/operations/{{id}}/resume", PageRoute(parts, POST=resume)),
             Route(f"{PATH}/events/{{id}}", PageRoute(parts, GET=event_page)),
             Route(f"{PATH}/events/{{id}}/audio", PageRoute(parts, GET=event_audio)),
+            Route(f"{PATH}/events/{{id}}/edit", EditRoute(parts, GET=edit_page, POST=edit_event)),
+            Route(f"{PATH}/speak", PageRoute(parts, GET=speak_page, POST=submit_speech)),
             Route(f"{PATH}/events/{{id}}/replay", PageRoute(parts, POST=replay_event)),
             Route(f"{PATH}/jobs/{{id}}", PageRoute(parts, GET=job_page)),
             Route(f"{PATH}/jobs/{{id}}/cancel", PageRoute(parts, POST=cancel)),

@@ -205,6 +205,8 @@ function decorate(root) {
   nameColumns(root);
   offerCopies(root);
   for (const canvas of $$("canvas[data-draw]", root)) drawWaveform(canvas);
+  const audio = $("[data-play] audio");
+  if (audio && root.contains(audio)) audio.play().catch(() => {}); // a browser may want a click first
 }
 
 // keyboard
