@@ -32,7 +32,7 @@ def open_session(config: Path | None) -> Iterator[tuple[Settings, Database]]:
     if not database.exists():
         raise NotFound(f"There is no store at {database.location} yet; `tts-receiver serve` creates it.")
     try:
-        database.query(require_usable)
+        database.query(require_usable, database.location)
         database.announce_commits()
         yield settings, database
     finally:

@@ -105,10 +105,10 @@ class Copy:
             SchemaTooNew, SchemaTooOld: one of the stores has another release's schema.
             StoreUnavailable: one of the stores is unavailable.
         """
-        self.source.query(require_current)
+        self.source.query(require_current, self.source.location)
         if not self.target.exists() or self.target.query(revision) != UNFINISHED_COPY:
             migrate(self.target)
-            self.target.query(require_current)  # of a newer schema, columns would stay empty
+            self.target.query(require_current, self.target.location)  # of a newer schema, columns would stay empty
         done = self.target.transact(_begin, self.source.location)
         self.source.query(self._copy, done)
         # On a later snapshot of the source: what a receiver has stored since the copy began is a difference.

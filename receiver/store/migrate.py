@@ -111,7 +111,7 @@ def _upgrade(connection: Connection, database: Database) -> tuple[str | None, st
             try:
                 scripts.get_revision(before)
             except CommandError:
-                raise _too_new(before) from None
+                raise _too_new(before, database.location) from None
             if before < oldest:
                 _require_unused(database, before, oldest)
         command.upgrade(config, "head")
@@ -156,8 +156,11 @@ class SchemaTooOld(ReceiverError):
     reason = "schema_too_old"
 
 
-def require_usable(connection: Connection) -> None:
+def require_usable(connection: Connection, location: str | None = None) -> None:
     """Check that this release can use the store, without changing it.
+
+    Args:
+        location: names the store in the message.
 
     Raises:
         SchemaTooOld: it must be migrated first.
@@ -165,11 +168,14 @@ def require_usable(connection: Connection) -> None:
         CopyUnfinished: `db copy` has not completed it.
     """
     if not is_usable(connection):
-        require_current(connection)
+        require_current(connection, location)
 
 
-def require_current(connection: Connection) -> None:
+def require_current(connection: Connection, location: str | None = None) -> None:
     """Check that the store has exactly this release's schema: everything in it is known.
+
+    Args:
+        location: as for `require_usable`.
 
     Raises:
         SchemaTooOld: it must be migrated first.
@@ -181,19 +187,23 @@ def require_current(connection: Connection) -> None:
         return
     if found is None or found < HEAD:
         raise SchemaTooOld(
-            f"The store has schema {found or 'none'}, and this release needs {HEAD}: "
+            f"{_name(location)} has schema {found or 'none'}, and this release needs {HEAD}: "
             "run `tts-receiver db upgrade`, or start the receiver."
         )
-    raise _too_new(found)
+    raise _too_new(found, location)
 
 
-def _too_new(found: str) -> SchemaTooNew | CopyUnfinished:
+def _name(location: str | None) -> str:
+    return "The store" if location is None else f"The store {location}"
+
+
+def _too_new(found: str, location: str | None) -> SchemaTooNew | CopyUnfinished:
     if found == UNFINISHED_COPY:
         return CopyUnfinished(
-            "The store is the target of a copy that is not complete. Run the same `tts-receiver db copy` again to "
+            f"{_name(location)} is the target of a copy that is not complete. Run the same `tts-receiver db copy` again to "
             "complete it."
         )
     return SchemaTooNew(
-        f"The store has schema {found}, which this release, whose schema is {HEAD}, does not know. "
+        f"{_name(location)} has schema {found}, which this release, whose schema is {HEAD}, does not know. "
         "Run the release that wrote it, or a newer one."
     )

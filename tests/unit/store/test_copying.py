@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -33,7 +34,7 @@ from receiver.store.database import Database
 from receiver.store.dialect import DIALECTS
 from receiver.store.feed import Cursor
 from receiver.store.jobs import NewJob
-from receiver.store.migrate import CopyUnfinished, migrate, require_current
+from receiver.store.migrate import CopyUnfinished, SchemaTooOld, migrate, require_current
 from receiver.store.rollups import Kind, Series
 from receiver.store.runs import RunResult
 from receiver.store.sessions import SessionRow
@@ -130,6 +131,12 @@ def test_a_copy_is_the_same_and_streams_continue_in_it(
     target.transact(inbox.accept, [new])
     for position in (3, 20, 29):
         assert ids(target, target.query(feed.cursor_of, order[position])) == [*order[position + 1 :], new.event_id]
+
+
+def test_the_error_for_a_store_of_another_schema_names_the_store(make: MakeStore) -> None:
+    source, target = make("sqlite"), make("postgresql")
+    with pytest.raises(SchemaTooOld, match=re.escape(f"The store {source.location} has schema none")):
+        copy(source, target)
 
 
 @pytest.mark.parametrize("kinds", [("sqlite", "postgresql"), ("postgresql", "sqlite")])
