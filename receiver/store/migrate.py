@@ -200,8 +200,8 @@ def _name(location: str | None) -> str:
 def _too_new(found: str, location: str | None) -> SchemaTooNew | CopyUnfinished:
     if found == UNFINISHED_COPY:
         return CopyUnfinished(
-            f"{_name(location)} is the target of a copy that is not complete. Run the same `tts-receiver db copy` again to "
-            "complete it."
+            f"{_name(location)} is the target of a copy that is not complete. Run the same `tts-receiver db copy` "
+            "again to complete it."
         )
     return SchemaTooNew(
         f"{_name(location)} has schema {found}, which this release, whose schema is {HEAD}, does not know. "
