@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from receiver.cli.text_output import flush, write
+
 FALLBACK = (80, 24)
 _BEGIN = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """The alternate screen, no cursor, no line wrap, empty."""
@@ -63,5 +65,5 @@ class Screen:
         self._write(_HOME + "\r\n".join(line + _END_OF_LINE for line in shown) + _REST)
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        write(text)
+        flush()

@@ -195,6 +195,10 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         feed.has_hidden: [],  # as `delay`
         feed.cursor_of: [(EVENT,), ("evt_0",), ("evt_1",), ("evt_f",)],
         feed.newest: [()],
+        feed.with_metadata: [
+            ({EVENT, "evt_7"}, [("customer", "acme")]),
+            ({EVENT}, [("customer", "a"), ("project", "b")]),
+        ],
         job_leases.begin_submit: [(JOB,)],
         job_leases.claim: [("aitts", 10, NOW, LEASE)],
         job_leases.claim_named: [("aitts", ["watched"], NOW, LEASE)],
