@@ -36,7 +36,7 @@ from receiver.cli.options import (
     check_choice,
     event_filter,
 )
-from receiver.cli.output import CONTINUES, NAME_THE_REST, REPEAT_AFTER, confirm
+from receiver.cli.output import CONTINUES, NAME_THE_REST, REPEAT, REPEAT_AFTER, confirm
 from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.errors import NotFound
 from receiver.model.audit import AuditOperation
@@ -239,7 +239,7 @@ class _Progress:
 
     def resume_hint(self) -> str:
         """See `BulkProgress.resume_hint`."""
-        return self._action.resume_hint.format(last=self._last) if self._last else "Repeat the command."
+        return self._action.resume_hint.format(last=self._last) if self._last else REPEAT
 
 
 def _change_each(

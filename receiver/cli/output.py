@@ -23,6 +23,7 @@ STATE_STYLES = {
 }  # fmt: skip
 
 
+REPEAT = "Repeat the command."
 CONTINUES = "The same command continues with the rest."
 REPEAT_AFTER = "To continue, repeat it with --after {last}."
 NAME_THE_REST = "To continue, name the events after {last}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from receiver.cli.output import confirm
+from receiver.cli.output import REPEAT, confirm
 from receiver.cli.text_output import echo
 from receiver.model.audit import AuditOperation
 from receiver.store.states import RunState
@@ -35,7 +35,7 @@ class RunAction:
         operation: its name in the audit log.
         states: of the runs that it can change; the first is the example in a message.
         change: changes some runs in one transaction; returns those that it changed.
-        resume_hint: how to continue after a stop, given the last event that was changed.
+        resume_hint: how to continue after a stop; `{last}` stands for the last event that was changed.
         report: says at the end what was done, given the runs that were changed.
     """
 
@@ -45,7 +45,7 @@ class RunAction:
     operation: AuditOperation
     states: tuple[RunState, ...]
     change: Callable[[Connection, list[Key], float], list[Key]]
-    resume_hint: Callable[[str], str]
+    resume_hint: str
     report: Callable[[Database, Sequence[Key]], None]
 
     @property
@@ -76,7 +76,7 @@ class _Progress:
 
     def resume_hint(self) -> str:
         """See `BulkProgress.resume_hint`."""
-        return self._action.resume_hint(self._last) if self._last else "Repeat the command."
+        return self._action.resume_hint.format(last=self._last) if self._last else REPEAT
 
 
 def change_runs(config: Path | None, event: str | None, filter: Filter, yes: bool, action: RunAction) -> None:

@@ -30,7 +30,7 @@ from receiver.cli.options import (
     check_choice,
     event_filter,
 )
-from receiver.cli.output import format_time
+from receiver.cli.output import CONTINUES, REPEAT, REPEAT_AFTER, format_time
 from receiver.cli.run_errors import errors
 from receiver.cli.text_output import echo, echo_error
 from receiver.model.audit import AuditOperation
@@ -188,18 +188,16 @@ def replay(
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
     filter = replace(filter, newer_than=after)
 
-    def resume_hint(last: str) -> str:
-        return "Repeat the command." if event else f"To continue, repeat it with --after {last}."
-
     def report(database: Database, changed: Sequence[Key]) -> None:
-        _report_due(changed)
+        _report_due(database, changed)
         if wait and changed:
             from receiver.cli.run_waiting import wait_for_runs
 
             wait_for_runs(database, changed)
 
     operation = AuditOperation.REPLAY_RUNS
-    action = RunAction("Replay", "Runs due", "replayed", operation, ENDED_STATES, runs.replay, resume_hint, report)
+    hint = REPEAT if event else REPEAT_AFTER
+    action = RunAction("Replay", "Runs due", "replayed", operation, ENDED_STATES, runs.replay, hint, report)
     change_runs(config, event, filter, yes, action)
 
 
@@ -224,17 +222,8 @@ def cancel(
     from receiver.store import runs
 
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
-
-    def resume_hint(last: str) -> str:
-        return "The same command continues with the rest."
-
-    def report(database: Database, changed: Sequence[Key]) -> None:
-        echo(f"Runs cancelled: {len(changed):,}.")
-
-    operation = AuditOperation.CANCEL_RUNS
-    action = RunAction(
-        "Cancel", "Runs cancelled", "cancelled", operation, OPEN_STATES, runs.cancel, resume_hint, report
-    )
+    operation, report = AuditOperation.CANCEL_RUNS, _report_cancelled
+    action = RunAction("Cancel", "Runs cancelled", "cancelled", operation, OPEN_STATES, runs.cancel, CONTINUES, report)
     change_runs(config, event, filter, yes, action)
 
 
@@ -258,17 +247,14 @@ def retry_now(
     from receiver.store import runs
 
     filter = _filter(source, type_, None, job, handler, since, until, error_kind, reason, metadata)
-
-    def resume_hint(last: str) -> str:
-        return "The same command continues with the rest."
-
-    def report(database: Database, changed: Sequence[Key]) -> None:
-        _report_due(changed)
-
     operation, states = AuditOperation.RETRY_RUNS, (RunState.PENDING,)
-    action = RunAction("Retry now", "Runs due", "retried", operation, states, runs.retry_now, resume_hint, report)
+    action = RunAction("Retry now", "Runs due", "retried", operation, states, runs.retry_now, CONTINUES, _report_due)
     change_runs(config, event, filter, yes, action)
 
 
-def _report_due(changed: Sequence[Key]) -> None:
+def _report_cancelled(database: Database, changed: Sequence[Key]) -> None:
+    echo(f"Runs cancelled: {len(changed):,}.")
+
+
+def _report_due(database: Database, changed: Sequence[Key]) -> None:
     echo(f"Runs due: {len(changed):,}; a running receiver starts them within a second.")
