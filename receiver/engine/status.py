@@ -75,6 +75,7 @@ class SourceStatus:
 
     Attributes:
         accepted, duplicates: deliveries in the last 24 hours.
+        ended_by_polling: jobs whose end a poll reported, in the last 24 hours.
         quarantined: events in quarantine now.
         silent_seconds: since anything was received, while it has open jobs; 0 without.
         max_silent_seconds: how long it may be silent.
@@ -85,6 +86,7 @@ class SourceStatus:
     receives_webhooks: bool
     accepted: int
     duplicates: int
+    ended_by_polling: int
     refused: Sequence[Refusals]
     quarantined: int
     pause: Pause | None
@@ -249,10 +251,11 @@ def _sources(
     received = gauges.received_at(connection)
     day = rollups.totals(connection, MINUTE, [Kind.DELIVERIES], now - DAY_SECONDS, now)
     week = rollups.totals(connection, HOUR, [Kind.DELIVERIES], now - WEEK_SECONDS, now)
+    polls = rollups.totals(connection, MINUTE, [Kind.POLLS], now - DAY_SECONDS, now)
     requests = rollups.totals(connection, MINUTE, _SUCCESSES, now - RATE_SECONDS, now)
 
-    def delivered(name: str, outcome: str) -> int:
-        total = day.get(Series(Kind.DELIVERIES, name, outcome))
+    def counted(totals: Mapping[Series, Total], kind: Kind, name: str, outcome: str) -> int:
+        total = totals.get(Series(kind, name, outcome))
         return 0 if total is None else total.count
 
     statuses = []
@@ -263,8 +266,9 @@ def _sources(
             SourceStatus(
                 name=name,
                 receives_webhooks=source.receives_webhooks,
-                accepted=delivered(name, "accepted"),
-                duplicates=delivered(name, "duplicate"),
+                accepted=counted(day, Kind.DELIVERIES, name, "accepted"),
+                duplicates=counted(day, Kind.DELIVERIES, name, "duplicate"),
+                ended_by_polling=counted(polls, Kind.POLLS, name, "ended"),
                 refused=_refusals(name, day, week),
                 quarantined=found.quarantined.get(name, 0),
                 pause=None if state is None or state.pause_until <= now else Pause(state.pause_until, state.why),

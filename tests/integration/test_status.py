@@ -85,7 +85,11 @@ def count(database: Database, *counts: tuple[float, Kind, str, int]) -> None:
 def test_all_is_well(config: Path, served: Database) -> None:
     count(served, (120, Kind.DELIVERIES, "accepted", 5), (7200, Kind.DELIVERIES, "missing_header", 40))
     count(served, (60, Kind.POLLS, "connect_failed", 1))
+    count(served, (60, Kind.POLLS, "running", 7), (80_000, Kind.POLLS, "ended", 3), (90_000, Kind.POLLS, "ended", 9))
     assert problems(config) == []
+    [source] = Status.model_validate_json(shown(config, "--json").stdout).sources
+    assert source.ended_by_polling == 3
+    assert [refused.reason for refused in source.refused] == ["missing_header"]
     lines = shown(config).stdout.splitlines()
     assert lines[0] == "✓ All is well."
     assert "processes  1 accepting deliveries, 1 starting handlers" in lines

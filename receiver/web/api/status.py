@@ -75,6 +75,7 @@ class SourceState(ResponseModel):
     name: str
     accepted: Annotated[int, Field(description="New events by webhook in the last 24 hours.")]
     duplicates: Annotated[int, Field(description="Deliveries of events that were known, in the last 24 hours.")]
+    ended_by_polling: Annotated[int, Field(description="Jobs whose end a poll reported, in the last 24 hours.")]
     refused: list[RefusedDeliveries]
     quarantined: Annotated[int, Field(description="Events in quarantine now.")]
     pause: SourcePause | None
@@ -162,6 +163,7 @@ def _source_of(source: SourceStatus) -> SourceState:
         name=source.name,
         accepted=source.accepted,
         duplicates=source.duplicates,
+        ended_by_polling=source.ended_by_polling,
         refused=[
             RefusedDeliveries(
                 reason=refused.reason,

@@ -35,18 +35,16 @@ async def overview(page: Page) -> Response:
         charts.append(_chart("Deliveries", span, deliveries, ("accepted", "refused"), lambda label: label in STORED))
         attempts = await _series(page, Kind.RUNS, step)
         charts.append(_chart("Attempts", span, attempts, ("succeeded", "failed"), lambda label: label == "succeeded"))
-    polls = await _series(page, Kind.POLLS, Step.TEN_MINUTES, By.BOTH)
     return await page.render(
         "overview.html",
         status=status,
         links=PAGES_OF_PROBLEMS,
         charts=charts,
-        polled={of.source: of.total for of in polls.items if of.label == "ended"},
     )
 
 
-async def _series(page: Page, kind: Kind, step: Step, by: By = By.LABEL) -> SeriesList:
-    query = [("kind", str(kind)), ("step", str(step)), ("by", str(by)), ("limit", str(MAX_SERIES))]
+async def _series(page: Page, kind: Kind, step: Step) -> SeriesList:
+    query = [("kind", str(kind)), ("step", str(step)), ("by", str(By.LABEL)), ("limit", str(MAX_SERIES))]
     found: SeriesList = await page.read(list_series, query)
     return found
 

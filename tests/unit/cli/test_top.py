@@ -52,7 +52,7 @@ def overview(**changes: Any) -> Overview:
 
 def source(name: str, *, refused: int = 0, paused: str | None = None) -> SourceState:
     return SourceState(
-        name=name, accepted=5, duplicates=0,
+        name=name, accepted=5, duplicates=0, ended_by_polling=2,
         refused=[RefusedDeliveries(reason="mismatch", last_day=refused, last_week=refused, last_at=AT)],
         quarantined=refused, pause=None if paused is None else SourcePause(until=AT, reason=paused), failing=[],
         silent_seconds=0.0, silent=False, received_at=AT - timedelta(seconds=12), open_jobs=1, unknown_jobs=0,
