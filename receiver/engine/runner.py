@@ -44,10 +44,16 @@ class _Task(asyncio.Task[Any]):
     """A task of the handlers' loop.
 
     Attributes:
-        run: the `run_key` of the run that it belongs to; None if it belongs to none.
+        run: event id and handler of the run that it belongs to; None if it belongs to none.
+        handler: whose function it calls; None for others. Its name is made when somebody asks for it.
     """
 
-    run: str | None = None
+    run: tuple[str, str] | None = None
+    handler: str | None = None
+
+    def get_name(self) -> str:
+        """Its name."""
+        return super().get_name() if self.handler is None else f"{TASK_PREFIX}{self.handler}"
 
 
 class HandlerLoop:
@@ -136,8 +142,8 @@ class HandlerLoop:
         working_for.set(handler.name)
         task = asyncio.current_task()
         if isinstance(task, _Task):
-            task.set_name(f"{TASK_PREFIX}{handler.name}")  # what the watchdog names when the loop is blocked
-            task.run = run_key(event.id, handler.name)
+            task.handler = handler.name  # what the watchdog names when the loop is blocked
+            task.run = event.id, handler.name
         try:
             if handler.lifespan is not None:
                 ctx = replace(ctx, state=await self._lifespans.acquire(handler, ctx.options))
@@ -159,7 +165,7 @@ class HandlerLoop:
     def find_current_run(self) -> str | None:
         """The `run_key` of the run whose task is current, from any thread; None if there is none."""
         task = asyncio.current_task(self.loop)
-        return task.run if isinstance(task, _Task) else None
+        return run_key(*task.run) if isinstance(task, _Task) and task.run is not None else None
 
     def _new_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         """A task that a handler creates belongs to its run, and has the handler's name unless it is given another."""

@@ -142,6 +142,8 @@ class Overlap:
 
     def free(self, number: int, running: Mapping[str, int], rotation: int) -> FreeSlots:
         """The slots in which a turn may start runs: at most half of all, if another turn is to use the others."""
+        if not self._is_possible:
+            return self._slots.free(running, rotation, None)
         limit = self._slots.total // 2 if self._allowed else None
         free = self._slots.free(Counter(running) + self._claiming[1 - number], rotation, limit)
         self._claiming[number] = Counter({handler: free.available(handler) for handler in free.handlers})
