@@ -173,7 +173,8 @@ def _require_operator(operation: Operation, scope: Scope) -> None:
         log.warning("api.refused", outcome=reason, operation=operation.name, token=scope.get("token"))
         raise ProblemError(
             403,
-            'This token or user may only read: its role is "viewer". Changes need one with role = "operator".',
+            'This token or user may only read: its role is "viewer". '
+            'Changes need a token with role = "operator", or such a user.',
             reason=reason,
         )
 
