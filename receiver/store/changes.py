@@ -27,3 +27,7 @@ class Change(StrEnum):
     """The leases of a dead process were ended."""
     BUSY = "busy"
     """A process holds leases that held none before."""
+
+
+MADE_DUE = (Change.RUNS, Change.JOBS, Change.OPERATIONS)
+"""What a command may have committed, which announces each of its transactions alike."""

@@ -233,6 +233,7 @@ RENAMES = {
     "durable_files.py",
     "outbound/part.py",  # a partial file's own metadata, which is checked when it is read
     "store/sqlite/processes.py",  # a lock file, which must appear with its lock and need not survive a power cut
+    "store/sqlite/wake_ups.py",  # a pipe, likewise with its reader
 }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, event, exc
 from receiver.clock import Clock
 from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.store.backend import Processes
-from receiver.store.changes import Change
+from receiver.store.changes import MADE_DUE
 from receiver.store.postgresql import engine, faults, positions, tables
 from receiver.store.postgresql.address import location_of
 from receiver.store.postgresql.engine import run_statement
@@ -146,7 +146,7 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "commit")
         def announce(connection: Connection) -> None:
-            notify_in_transaction(partial(run_statement, connection), [Change.RUNS, Change.JOBS, Change.OPERATIONS])
+            notify_in_transaction(partial(run_statement, connection), MADE_DUE)
 
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> Processes:
         """Seen by the lock of a connection of their own, or by heartbeats if a pooler has the connections."""

@@ -14,7 +14,8 @@ from receiver.errors import StoreLocked, StoreMalformed, StoreUnavailable
 from receiver.paths import setting_path
 from receiver.store.backend import is_failure_of_store
 from receiver.store.sqlite import engine, faults
-from receiver.store.sqlite.processes import ProcessFiles, find_living
+from receiver.store.sqlite.processes import ProcessFiles, find_living, folder_of
+from receiver.store.sqlite.wake_ups import wake_after_commits
 
 
 def sqlite_path(url: str, base: Path) -> Path | None:
@@ -128,7 +129,8 @@ class SqliteBackend:
         return engine.quick_check(connection)
 
     def announce_commits(self, engine: Engine) -> None:
-        """Nothing: they poll."""
+        """By their named pipes."""
+        wake_after_commits(engine, folder_of(self._path))
 
     def processes(self, owner: str, clock: Clock, rng: random.Random) -> ProcessFiles:
         """The processes that have lock files beside the file."""

@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from receiver.store.changes import Change
+from receiver.store.changes import MADE_DUE, Change
+from receiver.store.sqlite.wake_ups import WakeUpPipe, pipe_of
 
 FOLDER_SUFFIX = ".processes"
 FOLDER_MODE = 0o700
@@ -46,12 +47,13 @@ class ProcessFiles:
     hears = False
 
     def __init__(self, store: Path, owner: str) -> None:
-        path = store.resolve()  # processes may use different paths to the store
         self.owner = owner
-        self.folder = path.with_name(path.name + FOLDER_SUFFIX)
+        self.folder = folder_of(store)
         self._own: int | None = None
         self._dead: dict[str, int] = {}
         self._not_removed: dict[str, int] = {}
+        self._subscriber: Callable[[Change | None], None] | None = None
+        self._wake_ups = WakeUpPipe(self.folder, owner, self._on_wake_up)
 
     @property
     def is_visible(self) -> bool:
@@ -81,6 +83,9 @@ class ProcessFiles:
             _close_in_forks(self)
         else:
             os.close(before)
+        if self._subscriber is not None:
+            with suppress(OSError):  # it polls
+                self._wake_ups.open()
 
     def find_dead(self) -> list[str]:
         """The owners of files that no process has locked. Their files are locked from now on.
@@ -110,6 +115,8 @@ class ProcessFiles:
             OSError: it cannot be removed. Other processes will find it again after this process has ended.
         """
         handle = self._dead.pop(owner)
+        with suppress(OSError):
+            pipe_of(self.folder, owner).unlink(missing_ok=True)
         try:
             (self.folder / owner).unlink(missing_ok=True)
         except OSError:
@@ -125,6 +132,7 @@ class ProcessFiles:
         """
         try:
             if self._own is not None:
+                pipe_of(self.folder, self.owner).unlink(missing_ok=True)
                 (self.folder / self.owner).unlink(missing_ok=True)
         finally:
             self.close()
@@ -137,12 +145,25 @@ class ProcessFiles:
         self._not_removed.clear()
         for handle in handles:
             os.close(handle)
+        self._wake_ups.close()
 
     def announce(self, change: Change) -> None:
-        """Nothing: the others poll."""
+        """Nothing: the others poll. Only commands wake them (`wake_ups`): each delivery would pay for it."""
 
     def subscribe(self, subscriber: Callable[[Change | None], None]) -> None:
-        """Nothing is announced."""
+        """Call it, in another thread, after a command has committed something. Before `join`."""
+        self._subscriber = subscriber
+
+    def _on_wake_up(self) -> None:
+        if self._subscriber is not None:
+            for change in MADE_DUE:
+                self._subscriber(change)
+
+
+def folder_of(store: Path) -> Path:
+    """The folder of the files of the processes that share the store; they may use different paths to it."""
+    path = store.resolve()
+    return path.with_name(path.name + FOLDER_SUFFIX)
 
 
 def find_living(store: Path) -> list[str]:
@@ -151,8 +172,7 @@ def find_living(store: Path) -> list[str]:
     Raises:
         OSError: that cannot be determined.
     """
-    path = store.resolve()
-    folder = path.with_name(path.name + FOLDER_SUFFIX)
+    folder = folder_of(store)
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, MAX_FILES) if _OWNER.fullmatch(entry.name)]
