@@ -89,7 +89,7 @@ def run_in_batches(
 
     async def finish(state: AuditState) -> None:
         if recorder is not None:
-            await database.write(recorder.finish, state, progress.summary())
+            await database.write(recorder.finish, state, progress.summary(), beside=True)  # as the batches
 
     async def run() -> None:
         working = asyncio.ensure_future(work(BatchWriter(database, clock, _PauseFactor(database, clock), record)))

@@ -25,6 +25,8 @@ def event_ids(database: Database, filter: Filter) -> Iterator[str]:
     """
     while page := database.query_list(views.event_ids, filter, matching.PAGE):
         yield from page
+        if len(page) < matching.PAGE:
+            break
         filter = replace(filter, newer_than=page[-1])
 
 
@@ -36,6 +38,8 @@ def runs(database: Database, filter: Filter, states: Sequence[RunState]) -> Iter
     """
     while page := database.query_list(views.runs_of_page, filter, states, matching.PAGE):
         yield from page
+        if len(page) < matching.PAGE:
+            break
         filter = replace(filter, newer_than=page[-1][0])
 
 

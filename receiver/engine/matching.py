@@ -74,6 +74,8 @@ def find_matches(
             break
         examples += page[: MAX_EXAMPLES - len(examples)]
         number += len(page)
+        if len(page) < PAGE:
+            break
         filter = replace(filter, newer_than=page[-1][0])
     return Matches(min(number, limit + 1), examples)
 
@@ -84,7 +86,9 @@ async def pages_of_events(writer: BatchWriter, filter: Filter) -> AsyncIterator[
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await writer.read(views.event_ids, filter, PAGE):
+    full = True
+    while full and (page := await writer.read(views.event_ids, filter, PAGE)):
+        full = len(page) == PAGE
         yield page
         filter = replace(filter, newer_than=page[-1])
 
@@ -97,8 +101,11 @@ async def pages_of_runs(
     Raises:
         ListingTimeout: a page took too long.
     """
-    while page := await writer.read(views.runs_of_page, filter, states, PAGE):
-        yield [list(keys) for _, keys in groupby(page, key=itemgetter(0))]
+    full = True
+    while full and (page := await writer.read(views.runs_of_page, filter, states, PAGE)):
+        by_event = [list(keys) for _, keys in groupby(page, key=itemgetter(0))]
+        full = len(by_event) == PAGE
+        yield by_event
         filter = replace(filter, newer_than=page[-1][0])
 
 

@@ -161,15 +161,20 @@ class OperationWorker:
     async def _change_all(self, work: _Work, reached: str | None) -> None:
         """Change page by page, from an event on."""
         writer = BatchWriter(self._database, self._clock)
-        while not work.lost:
-            begun = self._clock.monotonic()
-            page = await writer.read(_read_page, work.bulk, reached, self._page)
+        full = True
+        while full and not work.lost:
+            page, seconds = await writer.read(self._read_timed, work.bulk, reached, self._page)
             if not page:
                 return
-            if self._clock.monotonic() - begun <= QUICK_SECONDS:
+            full = len(page) == self._page
+            if seconds <= QUICK_SECONDS:
                 self._page = min(PAGE, 2 * self._page)
             await writer.write(work.change, page, self._committed)
             reached = page[-1][0][0]
+
+    def _read_timed(self, connection: Connection, bulk: Bulk, reached: str | None, limit: int) -> tuple[Page, float]:
+        begun = self._clock.monotonic()
+        return _read_page(connection, bulk, reached, limit), self._clock.monotonic() - begun
 
     async def _failed(self, row: operations.Row, error: StoreUnavailable | ListingTimeout) -> None:
         """Wait for the next attempt with a smaller page; or end the operation if it has made no progress in many.

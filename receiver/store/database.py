@@ -264,9 +264,12 @@ class Database:
         return await _wait(write, abandoned)
 
     def _writer_beside(self) -> Writer:
-        """The second writer, started by its first write, as few processes use it; without one the first."""
+        """The second writer, started by its first write, as few processes use it; without one the first.
+
+        Also the first if the store must not be used any more: it refuses the write.
+        """
         second = self._second_writer
-        if second is None or not (self._second_started or self._writer.running):
+        if second is None or self.health.unusable or not (self._second_started or self._writer.running):
             return self._writer
         if not self._second_started:
             self._second_started = True
