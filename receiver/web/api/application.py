@@ -5,7 +5,9 @@ They take some megabytes, which a receiver without API requests does not need.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,12 +26,26 @@ class LazyApi:
     def __init__(self, context: ApiContext) -> None:
         self._context = context
         self._app: ASGIApp | None = None
+        self._building: asyncio.Future[ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._app is None:
-            self._app = api(self._context)
+            self._app = await self._build()
         await self._app(scope, receive, send)
+
+    async def _build(self) -> ASGIApp:
+        """In a thread of its own: it takes a quarter of a second, for which deliveries would wait."""
+        if self._building is None:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="api")
+            self._building = asyncio.get_running_loop().run_in_executor(thread, api, self._context)
+            thread.shutdown(wait=False)
+        building = self._building
+        try:
+            return await asyncio.shield(building)
+        finally:
+            if building.done():
+                self._building = None
 
 
 def api(context: ApiContext) -> Starlette:
