@@ -29,10 +29,15 @@ class Tab:
     complaints: list[str] = field(default_factory=list)
 
 
+def browser_program() -> str | None:
+    """Chromium, where it is installed."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 @contextmanager
 def console_tab(**context: Any) -> Iterator[Tab]:
     """A page of a browser that was just started; `context` as Playwright's `new_context`."""
-    program = next(filter(None, map(shutil.which, _NAMES)), None)
+    program = browser_program()
     if program is None:
         pytest.skip("chromium is not installed here; on Debian: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")

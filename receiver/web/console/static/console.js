@@ -200,8 +200,18 @@ async function drawWaveform(canvas) {
   });
 }
 
+// what scrolls can be reached by the keyboard
+
+function reachScrolling(root) {
+  for (const box of $$(".scroll, pre", root)) {
+    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+
 function decorate(root) {
   localize(root);
+  reachScrolling(root);
   nameColumns(root);
   offerCopies(root);
   for (const canvas of $$("canvas[data-draw]", root)) drawWaveform(canvas);
@@ -258,6 +268,7 @@ function pressed(event) {
 startLive();
 decorate(document);
 setInterval(() => localize(document), 10000);
+addEventListener("resize", () => reachScrolling(document));
 for (const [id, action] of [["theme", switchTheme], ["keys", help], ["live", pause]]) {
   const button = $(`#${id}`);
   button.addEventListener("click", action);
