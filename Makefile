@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night kills listen-kills operation-kills model pooled chaos crash-images clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night bench-console kills listen-kills operation-kills model pooled chaos crash-images screenshots clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-postgresql  compare runs in PostgreSQL with PgQueuer's jobs, measure intake, idle replicas, a held transaction"
 	@echo "make bench-history  measure what 1,000, 100,000 and 1,000,000 stored events cost, on each kind of store"
 	@echo "make bench-night  run the tasks of a night on call on 1,000,000 stored events, on each kind of store"
+	@echo "make bench-console  time every page of the console on 1,000,000 stored events, on each kind of store"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make listen-kills  kill listen 100 times while events arrive, and compare what the application got"
 	@echo "make operation-kills  kill receivers 100 times while they change all that matches, and compare what was changed"
@@ -32,6 +33,7 @@ help:
 	@echo "make chaos   kill, freeze and cut off replicas and PostgreSQL under load, for 15 minutes on each kind of store"
 	@echo "make model   compare the store with its model in 300 random examples on each database"
 	@echo "make crash-images  cut the power of a recorded receiver at 500 moments, and check what is on the disk"
+	@echo "make screenshots  take pictures of every page of the console, for the documentation"
 	@echo "make serve   run the receiver with ./receiver.toml"
 	@echo "make format  format the code"
 
@@ -94,6 +96,12 @@ chaos: $(VENV)/.dev
 
 crash-images: $(VENV)/.dev
 	@$(BIN)/python -m tests.power_cuts
+
+screenshots: $(VENV)/.dev
+	@$(BIN)/python -m tests.console.screenshots
+
+bench-console: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.console $(if $(SHORT),--events 5000)
 
 model: $(VENV)/.dev
 	@TTS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/unit/store/test_model.py -q

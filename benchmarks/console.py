@@ -1,0 +1,112 @@
+"""How long the server takes to make each page of the console, with a long history, in SQLite and in PostgreSQL.
+
+`python -m benchmarks.console` fills stores of 1,000,000 events. `--store URL` measures on one that was filled before.
+Each page is requested 20 times by one client on loopback. Exit 1 if a page takes 200 ms or more in the middle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import signal
+import statistics
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.history import stores
+from benchmarks.history_fill import CONFIG, CUSTOMERS, History, fill
+from benchmarks.postgresql import durable_server
+from benchmarks.processes import Server, receiver
+from tests.stores import Store, query
+
+EVENTS = 1_000_000
+REQUESTS = 20
+GOAL_MS = 200.0
+PLUGIN = """
+from receiver import Context, JobCompleted, handler
+
+@handler(on=JobCompleted)
+async def narrate(event: JobCompleted, ctx: Context) -> None:
+    pass
+"""
+NEWEST = {
+    "event": "SELECT id FROM events ORDER BY id DESC LIMIT 1",
+    "job": "SELECT id FROM jobs ORDER BY id DESC LIMIT 1",
+}
+
+
+def pages(store: Store) -> dict[str, str]:
+    """The path of each page beneath the console, by what it shows."""
+    newest = {name: str(query(store, statement)[0]["id"]) for name, statement in NEWEST.items()}
+    return {
+        "overview": "",
+        "events": "/events",
+        "events, one source and state": "/events?source=studio&state=done",
+        "events, one customer": f"/events?metadata=customer%3Dcustomer-{CUSTOMERS // 2}",
+        "events, dead": "/events?state=dead",
+        "runs": "/runs",
+        "runs, dead": "/runs?state=dead",
+        "runs, one handler": "/runs?handler=narrate&state=succeeded",
+        "jobs": "/jobs",
+        "audio": "/artifacts",
+        "sources": "/sources",
+        "changes": "/changes",
+        "one event": f"/events/{newest['event']}",
+        "one job": f"/jobs/{newest['job']}",
+        "replay all dead runs: dry run": "/runs/replay?state=dead",
+    }
+
+
+def measure(url: str) -> dict[str, list[float]]:
+    """The milliseconds of each request, by page."""
+    store = f'[store]\nurl = "{url}"\nretention_days = 3650\n[search]\nmetadata = ["customer"]\n'
+    config = f'{store}[audio]\nurl = "file:///tmp"\n[plugins]\ndirectory = "plugins"\n{CONFIG}'
+    with receiver(config, files={"plugins/narrate.py": PLUGIN}) as server:
+        return {name: _times(server, path) for name, path in pages(url).items()}
+
+
+def _times(server: Server, path: str) -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.private_port, timeout=60)
+    times = []
+    for number in range(REQUESTS + 1):
+        began = time.perf_counter()
+        connection.request("GET", f"/console{path}")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise SystemExit(f"{path} was answered with {answer.status}.")
+        if number:  # the first one imports the console, or compiles a template
+            times.append((time.perf_counter() - began) * 1000)
+    connection.close()
+    return times
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--store", action="append", help="the address of a store that is filled")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    found: dict[str, dict[str, list[float]]] = {}
+    if args.store:
+        found = {url.partition(":")[0]: measure(url) for url in args.store}
+    else:
+        with durable_server() as server, stores(server) as urls:
+            for kind, url in urls.items():
+                fill(url, History(args.events, handler="narrate", indexes_customers=True))
+                found[kind] = measure(url)
+    table = Table("page", *(f"{kind}\np50 / max, ms" for kind in found), title="Pages of the console")
+    slow = []
+    for page in next(iter(found.values())):
+        of = [(statistics.median(times[page]), max(times[page])) for times in found.values()]
+        table.add_row(page, *(f"{middle:.0f} / {most:.0f}" for middle, most in of))
+        slow += [page for middle, _ in of if middle >= GOAL_MS]
+    Console(width=110).print(table)
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
