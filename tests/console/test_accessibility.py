@@ -47,3 +47,12 @@ def test_nothing_serious_is_found_on_the_login(tmp_path: Path) -> None:
             assert violations(tab.page, script) == []
     finally:
         site.close()
+
+
+def test_a_phone_shows_which_page_is_open(shown: Scene) -> None:
+    with console_tab(viewport={"width": 390, "height": 844}) as tab:
+        for name in ("overview", "sources", "changes"):
+            tab.page.goto(f"{shown.server.private}/console{shown.pages[name]}")
+            box = tab.page.locator("nav [aria-current]").bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 390, name

@@ -267,6 +267,7 @@ function pressed(event) {
 
 startLive();
 decorate(document);
+$("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 setInterval(() => localize(document), 10000);
 addEventListener("resize", () => reachScrolling(document));
 for (const [id, action] of [["theme", switchTheme], ["keys", help], ["live", pause]]) {
