@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ async def test_the_overview_says_whether_all_is_well(settings: Settings) -> None
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert "All is well." in answer.text
         assert "aitts" in answer.text
+
+
+async def test_charts_span_their_time_also_if_nothing_was_counted(settings: Settings) -> None:
+    async with api(settings) as client:
+        page = (await client.get("/console")).text
+        axes = re.findall(r'<p class="axis">(.*?)</p>', page)
+        ends = [[datetime.fromisoformat(at) for at in re.findall(r'datetime="([^"]+)"', axis)] for axis in axes]
+        spans = [until - since for since, until in ends]
+        assert spans[:2] == [timedelta(hours=1)] * 2
+        day = timedelta(days=1)
+        assert [day <= span <= day + timedelta(minutes=10) for span in spans[2:]] == [True, True]
 
 
 async def test_a_page_may_load_nothing_from_elsewhere_and_is_not_kept(settings: Settings) -> None:

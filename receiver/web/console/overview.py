@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,6 @@ def _chart(
         label = str(of.label)
         if label not in UNFINISHED:
             layers[not is_ok(label)][label] = of.counts
-    steps = max((len(of.counts) for of in found.items), default=0)
+    steps = math.ceil((found.until - found.since).total_seconds() / found.step_seconds)
     ok, bad = (Layer(name, style, labels) for name, style, labels in zip(names, ("ok", "bad"), layers, strict=True))
     return chart(title, span, (ok, bad), found.since, found.step_seconds, steps)
