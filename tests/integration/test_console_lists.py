@@ -190,3 +190,11 @@ async def test_the_search_box_takes_the_beginning_of_an_id(settings: Settings) -
         for text in (f"job_{id[4:20]}", "f" * 16):
             answer = await client.get(f"/console/search?q={text}")
             assert answer.headers["location"] == f"/console/events?error_text={text}"
+
+
+async def test_an_error_names_what_it_is_about(settings: Settings) -> None:
+    async with api(settings) as client:
+        for query, name in (("cursor=x", "cursor"), ("limit=0", "limit"), ("utm=1", "utm")):
+            answer = await client.get(f"/console/events?{query}")
+            assert answer.status_code == 400
+            assert f'<p class="verdict bad">{name}: ' in answer.text

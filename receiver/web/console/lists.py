@@ -151,6 +151,7 @@ def list_page(spec: ListSpec) -> Handler:
             errors = errors or {"": str(problem)}
         counts = {} if spec.counts is None else spec.counts(await page.read(get_counts))
         fields = shown_fields(spec.fields, page, query, errors)
+        shown = {of.name for of in fields}
         return await page.render(
             f"{spec.name}.html",
             code,
@@ -160,7 +161,7 @@ def list_page(spec: ListSpec) -> Handler:
             state=dict(query).get("state"),
             fields=fields,
             active=[of for of in fields if of.name in dict(query)],
-            errors=[what for name, what in errors.items() if name not in {of.name for of in fields}],
+            errors=[f"{name}: {what}" if name else what for name, what in errors.items() if name not in shown],
             query_pairs=query,
             **({} if spec.more is None else await spec.more(page)),
             offered=[] if found is None else offered(spec.name, query),
