@@ -52,7 +52,7 @@ class Bulk:
         """As `states_of`."""
         return states_of(self.operation, self.filter)
 
-    def matches(self, connection: Connection, limit: int = matching.MAX_COUNTED) -> Matches:
+    def matches(self, connection: Connection, limit: int) -> Matches:
         """What it would change now, counted up to a limit."""
         return matching.find_matches(connection, self.filter, self.states, limit)
 
@@ -74,14 +74,14 @@ class OperationService:
         self._clock = clock
         self._accepted = accepted
 
-    async def preview(self, bulk: Bulk) -> Matches:
-        """What it would change now.
+    async def preview(self, bulk: Bulk, limit: int) -> Matches:
+        """What it would change now, counted up to a limit.
 
         Raises:
             ListingTimeout: counting took too long.
             StoreUnavailable: the store cannot be read.
         """
-        return await self._database.read_list(bulk.matches)
+        return await self._database.read_list(bulk.matches, limit)
 
     async def accept(self, audit: Auditor, bulk: Bulk) -> operations.Row:
         """Store it, and return its row. What is received, or fails, from now on is not part of it. Raises as above."""

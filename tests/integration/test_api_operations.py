@@ -64,6 +64,8 @@ async def test_a_dry_run_counts_and_changes_nothing(settings: Settings) -> None:
         assert found["examples"] == [{"event_id": id, "handler": "gone"} for id in ids[:5]]
         found = (await client.post("/v1/events/replay", {"state": "dead", "dry_run": True})).json()
         assert (found["count"], found["examples"][0]) == (8, {"event_id": ids[0], "handler": None})
+        found = (await client.post("/v1/events/replay", {"state": "dead", "dry_run": True, "count_up_to": 7})).json()
+        assert (found["count"], found["more"]) == (7, True)
         assert set((await states(client)).values()) == {"dead"}
         assert (await client.json("/v1/changes"))["items"] == []
         for body in ({"handler": "log"}, {"job_id": "job-1", "since": "2030-01-01T00:00:00Z"}):
@@ -157,6 +159,8 @@ async def test_a_stopped_operation_changes_nothing_more(settings: Settings) -> N
     [
         ("runs/replay", {}, (422, "invalid_request")),
         ("runs/replay", {"dry_run": True}, (422, "invalid_request")),
+        ("runs/replay", {"dry_run": True, "count_up_to": 5}, (422, "invalid_request")),
+        ("runs/replay", {"state": "dead", "dry_run": True, "count_up_to": 10_001}, (422, "invalid_request")),
         ("events/replay", {"handlers": ["log"]}, (422, "invalid_request")),
         ("runs/replay", {"state": "pending"}, (400, "invalid_request")),
         ("runs/cancel", {"state": "dead"}, (400, "invalid_request")),

@@ -85,6 +85,17 @@ async def test_a_dry_run_shows_what_would_change_and_changes_nothing(settings: S
         assert 'class="confirm"' not in nothing
 
 
+async def test_a_dry_run_counts_no_further_than_a_page_can_wait(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.web.console.bulk.MAX_COUNTED_AT_ONCE", 2)
+    async with api(settings) as client:
+        await add_runs(client, 1, 2)
+        assert "Replay 2 runs?" in (await client.get(f"/console/runs/replay?{DEAD}")).text
+        await add_runs(client, 3, 4)
+        assert "Replay 2+ runs?" in (await client.get(f"/console/runs/replay?{DEAD}")).text
+
+
 async def test_a_confirmed_operation_is_done_and_its_page_shows_it(settings: Settings) -> None:
     async with api(settings) as client:
         await add_runs(client, 1, 2, 3)
@@ -161,11 +172,12 @@ async def test_a_form_without_a_condition_or_with_another_one_is_refused(setting
     async with api(settings) as client:
         await add_runs(client, 1)
         token = csrf_of((await client.get(f"/console/runs/replay?{DEAD}")).text)
-        for fields in ({}, {"error_text": "x"}, {"state": "dead", "dry_run": "x"}, {"state": "running"}):
+        for fields in ({}, {"error_text": "x"}, {"state": "dead", "dry_run": "true"}, {"state": "running"}):
             answer = await send_form(client, "/console/runs/replay", csrf=token, **fields)
             assert answer.status_code in (400, 422), fields
         assert (await send_form(client, "/console/runs/replay", csrf="0" * 64, state="dead")).status_code == 403
-        assert (await client.get("/console/runs/replay?error_text=x")).status_code == 400
+        for query in ("error_text=x", "state=dead&dry_run=false", "state=dead&count_up_to=5"):
+            assert (await client.get(f"/console/runs/replay?{query}")).status_code == 400, query
         assert (await client.get("/console/runs/replay")).status_code == 422
         assert (await client.json("/v1/operations"))["items"] == []
 

@@ -24,7 +24,7 @@ class Match(ResponseModel):
 class DryRun(ResponseModel):
     """What an operation would change."""
 
-    count: Annotated[int, Field(description="How many match: exact up to 10,000.")]
+    count: Annotated[int, Field(description="How many match: exact up to `count_up_to`.")]
     more: Annotated[bool, Field(description="More than `count` match.")]
     examples: Annotated[list[Match], Field(description="Up to five, the oldest.")]
 

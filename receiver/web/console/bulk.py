@@ -8,10 +8,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+from receiver.engine.matching import MAX_COUNTED_AT_ONCE
 from receiver.model.redact import ELLIPSIS
 from receiver.model.redact_json import CUT
 from receiver.store.states import EVENT_STATES
 from receiver.web.api import bulk
+from receiver.web.api.bulk import NOT_CONDITIONS
 from receiver.web.api.bulk_models import BulkOperation, DryRun, Match
 from receiver.web.api.events import get_event, list_events
 from receiver.web.api.fields import RequestModel
@@ -25,6 +27,8 @@ from receiver.web.console.pages import Handler, Page
 MAX_SHOWN = 100
 """Up to how many matches are counted while a page of an operation updates itself."""
 _NOT_FILTERS = ("limit", "cursor")
+_NOT_OF_LISTS = NOT_CONDITIONS - {"handlers"}
+"""How the operation is asked, which is up to the page."""
 _LISTS = ("metadata", "handlers")
 """Conditions that have several values."""
 
@@ -68,7 +72,7 @@ class BulkAction:
         for name, value in query:
             if name in _NOT_FILTERS or (name == "state" and self.implies_state and value in self.states):
                 continue
-            if name not in self.model.model_fields:
+            if name not in self.model.model_fields or name in _NOT_OF_LISTS:
                 return None
             if name in _LISTS:
                 found.setdefault(name, []).append(value)
@@ -138,7 +142,7 @@ def dry_run_page(action: BulkAction) -> Handler:
         if body is None:
             unknown = "The list has a filter that this operation does not know, so it would change more than is shown."
             raise ProblemError(400, unknown, reason="invalid_request")
-        found: DryRun = await page.change(action.run, {**body, "dry_run": True})
+        found: DryRun = await page.change(action.run, {**body, "dry_run": True, "count_up_to": MAX_COUNTED_AT_ONCE})
         return await page.render(
             "bulk.html",
             action=action,
