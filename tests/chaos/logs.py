@@ -13,7 +13,8 @@ from tests.chaos.store_view import pid_of
 
 INFO = "info"
 OF_KILLS = frozenset({INFO, "process.dead", "run.crashed"})
-OF_FREEZES = frozenset({"handler.blocks_loop", "run.lease_lost"})
+# A list that a frozen process was reading has taken too long when it continues.
+OF_FREEZES = frozenset({"handler.blocks_loop", "run.lease_lost", "operation.interrupted"})
 AWAY = "cannot be reached"
 """What a line says that reports the database to be away."""
 LOCKED, ENDED = "is locked: a transaction of another session", "idle-in-transaction timeout"
