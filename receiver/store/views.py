@@ -51,9 +51,12 @@ SUMMARY: tuple[Any, ...] = (
 """The columns of an event in a list."""
 
 
-def list_events(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
-    """Events that match, the newest first."""
-    return summaries(connection, page_of_events(connection, filters, limit))
+def list_events(
+    connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> list[dict[str, Any]]:
+    """Events that match."""
+    found = summaries(connection, page_of_events(connection, filters, limit, order))
+    return sorted(found, key=itemgetter("id")) if order is Order.OLDEST_FIRST else found
 
 
 def summaries(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -121,24 +124,28 @@ def signed_events(connection: Connection, ids: Sequence[str]) -> Iterable[Mappin
     return rows
 
 
-def list_runs(connection: Connection, filters: Filter, limit: int) -> list[dict[str, Any]]:
-    """Runs that match, those of the newest event first."""
+def list_runs(
+    connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> list[dict[str, Any]]:
+    """Runs that match, in the order of their events."""
     run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
-    ids = page_with_runs(connection, filters, run, limit)
+    ids = page_with_runs(connection, filters, run, limit, order)
     found: list[dict[str, Any]] = []
     for batch in _batches(ids):
         if len(found) >= limit:
             break
-        found += runs_of(connection, batch, run)
+        found += runs_of(connection, batch, run, order)
     return found[:limit]
 
 
-def page_of_runs(connection: Connection, filters: Filter, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-    """`list_runs`, never only some of an event's runs; and the last event, if there are more runs before it.
+def page_of_runs(
+    connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> tuple[list[dict[str, Any]], str | None]:
+    """`list_runs`, never only some of an event's runs; and the last event, if there are more runs beyond it.
 
     An event that has more than `limit` runs is a page of its own.
     """
-    found = list_runs(connection, filters, limit + 1)
+    found = list_runs(connection, filters, limit + 1, order)
     if len(found) <= limit:
         return found, None
     cut = found[-1]["event_id"]
@@ -146,17 +153,20 @@ def page_of_runs(connection: Connection, filters: Filter, limit: int) -> tuple[l
     if page:
         return page, page[-1]["event_id"]
     run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
-    more = page_with_runs(connection, replace(filters, older_than=cut), run, 1)
+    beyond = {"newer_than": cut} if order is Order.OLDEST_FIRST else {"older_than": cut}
+    more = page_with_runs(connection, replace(filters, **beyond), run, 1, order)
     return runs_of(connection, [cut], run), cut if more else None
 
 
-def runs_of(connection: Connection, ids: Sequence[str], run: RunCondition) -> list[dict[str, Any]]:
-    """Those runs of these events that meet the condition, as in a list; the events are given the newest first."""
+def runs_of(
+    connection: Connection, ids: Sequence[str], run: RunCondition, order: Order = Order.NEWEST_FIRST
+) -> list[dict[str, Any]]:
+    """Those runs of these events that meet the condition, as in a list; the events are given in this order."""
     found: list[dict[str, Any]] = []
     for batch in _batches(ids):
         rows = _runs_of(connection, batch, run)
         rows.sort(key=itemgetter("handler"))
-        found += sorted(rows, key=itemgetter("event_id"), reverse=True)
+        found += sorted(rows, key=itemgetter("event_id"), reverse=order is Order.NEWEST_FIRST)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from pathlib import Path
@@ -198,3 +199,26 @@ async def test_an_error_names_what_it_is_about(settings: Settings) -> None:
             answer = await client.get(f"/console/events?{query}")
             assert answer.status_code == 400
             assert f'<p class="verdict bad">{name}: ' in answer.text
+
+
+async def test_events_and_runs_can_begin_with_the_oldest(settings: Settings) -> None:
+    async with api(settings) as client:
+        await add_dead(client, 1, 2, 3)
+        for name, row in (("events", "{}"), ("runs", "{} log")):
+            page = (await client.get(f"/console/{name}?state=dead&limit=2")).text
+            assert shown(page) == [row.format(event_number(n)) for n in (3, 2)]
+            assert 'aria-sort="descending"' in page
+            (head,) = re.findall(r'class="sort" href="([^"]+)"', page)
+            page = (await client.get(html.unescape(head))).text
+            assert shown(page) == [row.format(event_number(n)) for n in (1, 2)]
+            assert 'aria-sort="ascending"' in page
+            assert "Replay all that match" in page
+            (following,) = re.findall(r'rel="next" href="([^"]+)"', page)
+            page = (await client.get(html.unescape(following))).text
+            assert shown(page) == [row.format(event_number(3))]
+            assert 'rel="next"' not in page
+            rows = (await client.json(f"/v1/{name}?order=oldest"))["items"]
+            assert [item.get("event_id", item.get("id")) for item in rows] == [event_number(n) for n in (1, 2, 3)]
+        page = (await client.get("/console/events?error_text=broke")).text
+        assert 'class="sort"' not in page
+        assert (await client.get("/v1/events?error_text=broke&order=oldest")).status_code == 422

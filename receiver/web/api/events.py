@@ -24,7 +24,7 @@ from receiver.web.api.fields import (
     HandlerName,
     IdempotencyKey,
     MetadataPairs,
-    Paging,
+    OrderedPaging,
     RequestModel,
     ShortText,
     SourceName,
@@ -44,7 +44,7 @@ from receiver.web.api.models import (
     next_page,
 )
 from receiver.web.api.operations import ApiResponse
-from receiver.web.api.problems import ProblemError
+from receiver.web.api.problems import InvalidField, ProblemError
 from receiver.web.api.rows import event_detail_of
 
 
@@ -58,7 +58,7 @@ ERROR_KIND = "Only with a run whose last error is of this kind, such as `rejecte
 REASON = "Only with a run whose last error has this reason, a handler's word; empty: none."
 
 
-class EventsQuery(Paging):
+class EventsQuery(OrderedPaging):
     """Which events."""
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
@@ -124,8 +124,9 @@ class EditHeaders(RequestModel):
 
 
 async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
-    """The newest first. An event that is committed late may appear after events that were listed before.
+    """The newest first, or the oldest.
 
+    An event that is committed late may appear after events that were listed before.
     To miss none, use `GET /v1/stream`.
     """
     await require_names(context, query.source, query.type)
@@ -137,11 +138,15 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
         origin=query.origin,
         after=optional_seconds(query.since),
         before=optional_seconds(query.until),
-        older_than=query.before("evt_"),
         error_kind=query.error_kind,
         reason=query.reason,
         metadata=await require_metadata(context, query.metadata),
+        **query.from_cursor("evt_"),
     )
+    if query.error_text is not None and query.order == "oldest":
+        what = "errors are searched the newest first"
+        errors = [InvalidField("query.order", what)]
+        raise ProblemError(422, f"`order`: {what}.", reason="invalid_request", errors=errors)
 
     def read(connection: Connection) -> ApiResponse:
         if query.error_text is not None:
@@ -149,7 +154,9 @@ async def list_events(context: ApiContext, query: EventsQuery) -> ApiResponse:
             following = None if found.stopped_at is None else cursor_after(found.stopped_at)
             items = [event_of(row) for row in found.rows]
             return ApiResponse(200, EventPage(items=items, next=following, examined=found.examined))
-        page, following = next_page(views.list_events(connection, filters, query.limit + 1), query.limit)
+        page, following = next_page(
+            views.list_events(connection, filters, query.limit + 1, query.of_store), query.limit
+        )
         return ApiResponse(200, EventPage(items=[event_of(row) for row in page], next=following))
 
     return await context.database.read_list(read)

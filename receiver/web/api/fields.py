@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from receiver.model.metadata import MAX_PAIRS
 from receiver.model.printable import storable
 from receiver.model.timestamps import utc
+from receiver.store.searches import Order
 
 MAX_ITEMS = 200
 
@@ -111,6 +112,23 @@ class Paging(RequestModel):
         if self.cursor is None:
             return None
         return prefix + base64.urlsafe_b64decode(self.cursor + "==").hex()
+
+
+class OrderedPaging(Paging):
+    """The parameters of a list that can begin with the oldest."""
+
+    order: Annotated[
+        Literal["newest", "oldest"], Field(description="Which come first, by when the event was received.")
+    ] = "newest"
+
+    @property
+    def of_store(self) -> Order:
+        """The order, as the store has it."""
+        return Order.OLDEST_FIRST if self.order == "oldest" else Order.NEWEST_FIRST
+
+    def from_cursor(self, prefix: str) -> dict[str, str | None]:
+        """The end of the previous page as the filter of the store has it."""
+        return {"newer_than" if self.order == "oldest" else "older_than": self.before(prefix)}
 
 
 def cursor_after(id: str) -> str:

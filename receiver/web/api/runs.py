@@ -19,7 +19,7 @@ from receiver.web.api.fields import (
     ErrorWord,
     HandlerName,
     MetadataPairs,
-    Paging,
+    OrderedPaging,
     RequestModel,
     ShortText,
     SourceName,
@@ -34,7 +34,7 @@ from receiver.web.api.problems import InvalidField, ProblemError
 from receiver.web.api.rows import run_of
 
 
-class RunsQuery(Paging):
+class RunsQuery(OrderedPaging):
     """Which runs."""
 
     state: Annotated[RunState | None, Field(description="Only in this state.")] = None
@@ -67,17 +67,20 @@ class RunErrorsQuery(RequestModel):
 
 
 async def list_runs(context: ApiContext, query: RunsQuery) -> ApiResponse:
-    """Those of the newest event first. The runs of one event are on one page, also if they are more than `limit`."""
+    """Those of the newest event first, or of the oldest.
+
+    The runs of one event are on one page, also if they are more than `limit`.
+    """
     await require_names(context, query.source, query.type)
     filters = Filter(
         source=query.source, type=query.type, job=query.job_id, state=query.state, handler=query.handler,
         error_kind=query.error_kind, reason=query.reason, after=optional_seconds(query.since),
-        before=optional_seconds(query.until), older_than=query.before("evt_"),
+        before=optional_seconds(query.until), **query.from_cursor("evt_"),
         metadata=await require_metadata(context, query.metadata),
     )  # fmt: skip
 
     def read(connection: Connection) -> RunPage:
-        rows, last = views.page_of_runs(connection, filters, query.limit)
+        rows, last = views.page_of_runs(connection, filters, query.limit, query.of_store)
         following = None if last is None else cursor_after(last)
         return RunPage(items=[run_of(row, context.redact) for row in rows], next=following)
 

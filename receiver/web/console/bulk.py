@@ -26,7 +26,7 @@ from receiver.web.console.pages import Handler, Page
 
 MAX_SHOWN = 100
 """Up to how many matches are counted while a page of an operation updates itself."""
-_NOT_FILTERS = ("limit", "cursor")
+_NOT_FILTERS = ("limit", "cursor", "order")
 _NOT_OF_LISTS = NOT_CONDITIONS - {"handlers"}
 """How the operation is asked, which is up to the page."""
 _LISTS = ("metadata", "handlers")
