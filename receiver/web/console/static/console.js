@@ -50,7 +50,7 @@ function switchTheme() {
 
 // live: regions are replaced by those of the same page, read again
 
-const live = { paused: false, lost: false, scrolled: 0, held: false, timer: 0, reading: false, last: 0 };
+const live = { paused: false, lost: false, ended: false, scrolled: 0, held: false, timer: 0, reading: false, last: 0 };
 const regions = () => $$("[data-live]");
 const kept = new Map();
 
@@ -64,8 +64,8 @@ function busy() {
 
 function showLive() {
   const button = $("#live");
-  button.dataset.state = live.paused ? "paused" : live.lost ? "lost" : "live";
-  $(".label", button).textContent = live.paused ? "paused" : live.lost ? "no connection" : "live";
+  button.dataset.state = live.ended ? "lost" : live.paused ? "paused" : live.lost ? "lost" : "live";
+  $(".label", button).textContent = live.ended ? "log in again" : live.paused ? "paused" : live.lost ? "no connection" : "live";
 }
 
 async function refresh() {
@@ -73,7 +73,8 @@ async function refresh() {
   if (busy()) return plan(1000);
   live.reading = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
+    live.ended = answer.status === 401 || answer.type === "opaqueredirect"; // the session; what was typed stays
     if (!answer.ok) throw new Error(String(answer.status));
     const text = await answer.text();
     if (!busy()) {
@@ -137,6 +138,7 @@ function startLive() {
 }
 
 function pause() {
+  if (live.ended) return location.reload();
   live.paused = !live.paused;
   showLive();
   if (!live.paused) plan(0);
