@@ -160,7 +160,7 @@ async def test_a_stopped_operation_changes_nothing_more(settings: Settings) -> N
         ("runs/replay", {}, (422, "invalid_request")),
         ("runs/replay", {"dry_run": True}, (422, "invalid_request")),
         ("runs/replay", {"dry_run": True, "count_up_to": 5}, (422, "invalid_request")),
-        ("runs/replay", {"state": "dead", "dry_run": True, "count_up_to": 10_001}, (422, "invalid_request")),
+        ("runs/replay", {"state": "dead", "dry_run": True, "count_up_to": 10_001}, (400, "invalid_request")),
         ("events/replay", {"handlers": ["log"]}, (422, "invalid_request")),
         ("runs/replay", {"state": "pending"}, (400, "invalid_request")),
         ("runs/cancel", {"state": "dead"}, (400, "invalid_request")),
