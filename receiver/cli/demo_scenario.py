@@ -263,4 +263,14 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
     response = await api.post("/v1/speech", json=body)
     if response.status_code != httpx.codes.ACCEPTED:
         raise DemoError(f"The receiver answered a submit with {response.status_code}: {response.text}")
-    return str(response.json()["job_id"])
+    job = response.json()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while job["job_id"] is None:  # the provider has not answered yet
+        if job["state"] != "submitting" or time.monotonic() > deadline:
+            raise DemoError(f"The job {job['id']} of {source} has no id of the provider; it is {job['state']}.")
+        await asyncio.sleep(0.1)
+        response = await api.get(f"/v1/jobs/{job['id']}")
+        if not response.is_success:
+            raise DemoError(f"The receiver answered {response.status_code} about job {job['id']}: {response.text}")
+        job = response.json()
+    return str(job["job_id"])
