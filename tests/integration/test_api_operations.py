@@ -64,7 +64,7 @@ async def test_a_dry_run_counts_and_changes_nothing(settings: Settings) -> None:
         assert found["examples"] == [{"event_id": id, "handler": "gone"} for id in ids[:5]]
         found = (await client.post("/v1/events/replay", {"state": "dead", "dry_run": True})).json()
         assert (found["count"], found["examples"][0]) == (8, {"event_id": ids[0], "handler": None})
-        found = (await client.post("/v1/events/replay", {"state": "dead", "dry_run": True, "count_up_to": 7})).json()
+        found = (await client.post("/v1/events/replay", {"state": "dead", "dry_run": True, "count_up_to": 7.0})).json()
         assert (found["count"], found["more"]) == (7, True)
         assert set((await states(client)).values()) == {"dead"}
         assert (await client.json("/v1/changes"))["items"] == []

@@ -20,6 +20,7 @@ from receiver.store.event_pages import Filter
 from receiver.web.api.bulk_models import BulkOperationPage, DryRun, Match, operation_of
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import (
+    INTEGER,
     BodyTime,
     ChangeId,
     ErrorWord,
@@ -52,9 +53,9 @@ class _Selection(StrictRequestModel):
     """Which events; at least one condition."""
 
     dry_run: Annotated[bool, Field(description="Count what matches, and change nothing.")] = False
-    count_up_to: Annotated[int, Field(ge=1, le=MAX_COUNTED, description="For a dry run: to count less is faster.")] = (
-        MAX_COUNTED
-    )
+    count_up_to: Annotated[
+        int, Field(ge=1, le=MAX_COUNTED, description="For a dry run: to count less is faster."), INTEGER
+    ] = MAX_COUNTED
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
     type: Annotated[ShortText | None, Field(description="Only of events of this type.")] = None
     job_id: Annotated[ShortText | None, Field(description="Only of this job: the provider's id.")] = None
