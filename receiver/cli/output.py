@@ -96,4 +96,5 @@ def confirm(question: str, yes: bool) -> None:
         echo_error(f"{question} There is no terminal to confirm on; pass --yes.")
         raise typer.Exit(2)
     if not typer.confirm(printable(question)):
+        echo_error("Nothing was changed.")
         raise typer.Exit(1)
