@@ -257,4 +257,4 @@ def _report_cancelled(database: Database, changed: Sequence[Key]) -> None:
 
 
 def _report_due(database: Database, changed: Sequence[Key]) -> None:
-    echo(f"Runs due: {len(changed):,}; a running receiver starts them within a second.")
+    echo(f"Runs due: {len(changed):,}; a running receiver starts them within a second." if changed else "Runs due: 0.")

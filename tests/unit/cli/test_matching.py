@@ -45,6 +45,8 @@ def test_every_run_that_fits_is_changed_once(ids: list[str]) -> None:
     assert said("runs", "replay", "--source", "aitts", "--yes")[0] == "Matching runs: 14."
     assert said("runs", "cancel", "--handler", "other", "--yes") == ["Matching runs: 7.", "Runs cancelled: 7."]
     assert said("runs", "cancel", "--state", "running", "--yes")[0] == "Matching runs: 0."
+    none_due = ["Matching runs: 0.", "Runs due: 0."]
+    assert said("runs", "replay", "--reason", "none_has_it", "--yes", "--wait") == none_due
     assert said("runs", "cancel", ids[3]) == ["Matching runs: 1.", "Runs cancelled: 1."]
 
 
