@@ -18,7 +18,6 @@ RECORDED = {"recorded", "submit_job", "recorder.finish", "edit_event"}
 """Functions that take a `ChangeRecorder`, or are of one."""
 NO_CHANGE = {
     "cli/index_metadata.py: transact(declare_keys)",  # an index of the store, as `db upgrade` makes others
-    "speech/client.py: write(declare_keys)",  # what `serve` writes at its start, too
     "web/console/sessions.py: write(sessions.touch)",  # when its owner opened a page: nothing of anybody else
     "speech/client.py: write(jobs.poll_now)",  # a part of the submit: its first poll comes earlier
 }

@@ -50,7 +50,9 @@ _FILL = """
         CASE WHEN {source} = 'aitts' THEN 'replay' ELSE 'speak' END, 1, 'completed', 1, '{}'
     FROM generate_series(1, {rows}) n;
     INSERT INTO job_metadata SELECT id, pair, {value} FROM jobs, unnest(ARRAY['customer', 'project']) AS pair
-    WHERE created_at = 1
+    WHERE created_at = 1;
+    INSERT INTO metadata_keys (key, since, completed_at) VALUES ('customer', 1, 1), ('project', 1, 1)
+    ON CONFLICT DO NOTHING
 """
 _VALUE = "CASE WHEN right(id, 3) = '000' AND pair = 'customer' THEN 'acme' ELSE 'globex' END"
 """Nearly all of the history has the same values, and a few rows have another one."""
