@@ -95,9 +95,11 @@ def _print(found: AudioAudit) -> None:
         echo(f"Findings: {len(found.items):,}")
         for kind in dict.fromkeys(finding.kind for finding in found.items):
             echo(f"{kind}: {_COMMANDS[kind]}")
-    else:
-        echo("✓ Nothing is missing.")
     of = found.examined
+    if not found.items:
+        echo(
+            "✓ Nothing is missing." if of.events or of.files else "Nothing to examine: no job has completed since then."
+        )
     echo(f"Examined: {of.events:,} completed jobs and {of.files:,} files.")
     if of.open:
         echo(f"Without a file so far, with runs that have not ended: {of.open:,}.")

@@ -56,7 +56,9 @@ def find_newest_event_id(database: Database, filter: Filter) -> str:
     if not found:
         raise NotFound("No event matches. The end of a job is one; `tts-receiver jobs list` has jobs that are open.")
     if len(found) > 1:
-        echo_error("This is the newest event of several; `tts-receiver events list` has the others.")
+        echo_error(
+            "This is the newest event of several; `tts-receiver events list` with the same options has the others."
+        )
     id_: str = found[0]["id"]
     return id_
 

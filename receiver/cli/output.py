@@ -88,13 +88,18 @@ def confirm(question: str, yes: bool) -> None:
     """Ask for confirmation unless `--yes`; refuse without a terminal.
 
     Raises:
-        typer.Exit: the user declines (1), or standard input is not a terminal (2).
+        typer.Exit: the user declines (1) or interrupts (130), or standard input is not a terminal (2).
     """
     if yes:
         return
     if not sys.stdin.isatty():
         echo_error(f"{question} There is no terminal to confirm on; pass --yes.")
         raise typer.Exit(2)
-    if not typer.confirm(printable(question)):
+    try:
+        code = 0 if typer.confirm(printable(question)) else 1
+    except typer.Abort as error:
+        code = 130 if isinstance(error.__context__, KeyboardInterrupt) else 1
+        echo_error("")  # ends the line of the question
+    if code:
         echo_error("Nothing was changed.")
-        raise typer.Exit(1)
+        raise typer.Exit(code)

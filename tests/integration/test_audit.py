@@ -154,6 +154,15 @@ async def test_nothing_is_missing(settings: Settings, config: Path) -> None:
     assert result.output.splitlines() == ["✓ Nothing is missing.", "Examined: 1 completed jobs and 1 files."]
 
 
+async def test_nothing_to_examine_is_said_as_such(settings: Settings, config: Path) -> None:
+    async with api(settings) as client:
+        id = await add_event(client, 1)
+        await client.give_audio(id, b"audio")
+    result = await asyncio.to_thread(audited, config, "--since", "2099-01-01")
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == "Nothing to examine: no job has completed since then."
+
+
 def test_a_store_that_cannot_be_read_is_another_exit_code(config: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("url = ", f'url = "sqlite:///{tmp_path}/none.db"\n# '))
     found = audited(config)

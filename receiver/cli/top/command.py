@@ -28,7 +28,10 @@ def top(config: Config = None, interval: Interval = 2.0, once: Once = False) -> 
     store, and writes nothing. Exit 2 if the store cannot be read at the start.
     """
     if not once and not _is_terminal():
-        echo_error("top redraws a terminal, and standard output is none that it can redraw. --once prints one frame.")
+        echo_error(
+            "tts-receiver: top redraws a terminal, and standard output is none that it can redraw.",
+            "--once prints one frame.",
+        )
         raise typer.Exit(2)
 
     import asyncio

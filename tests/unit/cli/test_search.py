@@ -75,7 +75,10 @@ def test_the_newest_event_that_matches_is_shown(ids: list[str]) -> None:
     shown = said("events", "show", "--metadata", "customer=acme")
     assert ids[5] in shown.stdout
     assert '{"customer": "acme", "part": 5}' in shown.stdout
-    assert shown.stderr == "This is the newest event of several; `tts-receiver events list` has the others.\n"
+    assert (
+        shown.stderr
+        == "This is the newest event of several; `tts-receiver events list` with the same options has the others.\n"
+    )
     assert json.loads(said("events", "show", "--job", "job-2", "--json").stdout)["id"] == ids[2]
     assert refused("events", "show", "--metadata", "customer=none").startswith("No event matches.")
 
