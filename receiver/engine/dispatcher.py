@@ -64,7 +64,7 @@ class Dispatcher:
         handlers: the loop that handlers run on.
         watch: reports whether that loop is blocked.
         on_storage_wait: called after a run was stored that waits for the audio storage.
-        processes: those that share the store; they are told when a run is due, or may start within a bound of all.
+        processes: those that share the store; they are notified when a run is due, or may start within a bound of all.
         backoff: the waits between attempts; each handler's own number of attempts replaces the policy's.
     """
 

@@ -1,6 +1,6 @@
 """Sessions of the console: who is logged in, on every replica and after a restart.
 
-A session is named by a hash of its cookie's value. So whoever reads the store, or a copy of it, cannot use one.
+A session is named by a hash of its cookie's value. So a reader of the store, or of a copy of it, cannot use one.
 """
 
 from __future__ import annotations

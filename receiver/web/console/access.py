@@ -1,4 +1,4 @@
-"""Who uses the console: who has logged in; without tokens and users, whoever uses this machine, as the API has it."""
+"""Who uses the console: who has logged in; without tokens and users, everyone on this machine, as the API has it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _AGE = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 TIMES = ("since", "until")
 FORM = "form"
-"""A field of every filter's form, by which its empty fields are told from filters by an empty text."""
+"""A field of every filter's form, which distinguishes its empty fields from filters by an empty text."""
 
 AGES = (("15m", "15 minutes"), ("1h", "1 hour"), ("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days"))
 

@@ -40,7 +40,7 @@ def login_routes(console: Console) -> list[BaseRoute]:
 
 
 class LoginRoute(PageRoute):
-    """The endpoint of the login: as that of a page, for whoever asks."""
+    """The endpoint of the login: as that of a page, for every client."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)

@@ -15,7 +15,7 @@ CHECK_SECONDS = 15.0
 
 
 def while_session_lasts(app: ASGIApp, session: Session | None, sessions: Sessions, clock: Clock) -> ASGIApp:
-    """The response, which is told that the client has disconnected once the session has ended, and is completed.
+    """The response, which sees the client as disconnected once the session has ended, and is completed.
 
     Args:
         session: None if the console needs no login.
