@@ -27,7 +27,7 @@ from tests.postgresql_server import PostgresqlServer
 
 RUNS = 60_000
 ROUNDS = 5
-BATCHES = (10, 16, 64, 256, 1024)
+BATCHES = (10, 16, 64, 256, 512, 1024)
 GOAL = 1.0
 
 
