@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import All, Before, Config, Csv, Json, Limit, check_choice, parse_range
+from receiver.cli.options import All, Before, Config, Csv, Json, Limit, Oldest, check_choice, parse_range
 from receiver.cli.output import format_time
 from receiver.model.audit import AuditOperation, AuditState
 from receiver.model.ids import CHANGE_PREFIX
@@ -37,15 +37,16 @@ def list_(
     ] = None,
     since: Annotated[str | None, typer.Option("--since", help="Since: an age (30m, 2h, 3d) or an ISO time.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Before: an age (30m, 2h, 3d) or an ISO time.")] = None,
+    oldest: Oldest = False,
     before: Before = None,
     limit: Limit = 50,
     all_: All = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
-    """List the changes that operators made, with the API or with commands, newest first."""
+    """List the changes that operators made, with the API or with commands, the newest first, or the oldest."""
     from receiver.cli.ids import find_position
-    from receiver.cli.lists import Request, counter, ids_of, list_format, print_list, rows_by_id
+    from receiver.cli.lists import Request, counter, ids_of, list_format, list_order, print_list, rows_by_id
     from receiver.cli.session import open_session
     from receiver.store import audit
     from receiver.store.audit import AuditFilter
@@ -55,11 +56,11 @@ def list_(
     filters = AuditFilter(
         actor=actor, operation=None if word is None else AuditOperation(word), since=begun_after, until=begun_before
     )
-    format = list_format(json, csv)
+    format, order = list_format(json, csv), list_order(oldest)
     with open_session(config) as (_, database):
 
         def select(connection: Connection, before: str | None, limit: int) -> list[dict[str, Any]]:
-            return audit.list_entries(connection, replace(filters, older_than=before), limit)
+            return audit.list_entries(connection, replace(filters, **order.beyond(before)), limit, order)
 
         read = rows_by_id(database, select)
         request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))

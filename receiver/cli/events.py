@@ -27,6 +27,7 @@ from receiver.cli.options import (
     Json,
     Limit,
     Metadata,
+    Oldest,
     Reason,
     Since,
     Source,
@@ -70,20 +71,21 @@ def list_(
     since: Since = None,
     until: Until = None,
     metadata: Metadata = None,
+    oldest: Oldest = False,
     before: Before = None,
     limit: Limit = 50,
     all_: All = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
-    """List events, newest first."""
+    """List events, the newest first, or the oldest."""
     from receiver.cli.event_lists import events_listing
     from receiver.cli.ids import find_position, resolve_ids
-    from receiver.cli.lists import Request, counter, list_format, print_list, rows_by_id
+    from receiver.cli.lists import Request, counter, list_format, list_order, print_list, rows_by_id
     from receiver.cli.session import check_names, open_session
     from receiver.store import views
 
-    format = list_format(json, csv)
+    format, order = list_format(json, csv), list_order(oldest)
     filter = event_filter(source, type_, state, job, since, until, error_kind, reason, metadata)
     filter = replace(filter, origin=check_choice(origin, ORIGINS, "--origin"))
     with open_session(config) as (settings, database):
@@ -91,10 +93,10 @@ def list_(
         filter = resolve_ids(database, filter)
 
         def select(connection: Connection, before: str | None, limit: int) -> list[dict[str, Any]]:
-            return views.list_events(connection, replace(filter, older_than=before), limit)
+            return views.list_events(connection, replace(filter, **order.beyond(before)), limit, order)
 
         def ids_before(before: str, limit: int) -> list[str]:
-            return database.query_list(views.newest_ids, replace(filter, older_than=before), limit)
+            return database.query_list(views.list_ids, replace(filter, **order.beyond(before)), limit, order)
 
         request = Request(format, None if all_ else limit, find_position(database, before))
         print_list(events_listing(database), rows_by_id(database, select), request, counter(ids_before))

@@ -18,6 +18,7 @@ from receiver.cli.options import (
     Json,
     Limit,
     Metadata,
+    Oldest,
     Source,
     check_choice,
     parse_metadata,
@@ -91,20 +92,21 @@ def list_(
     since: Annotated[str | None, typer.Option("--since", help=f"Created since: {TIME_FORMS}.")] = None,
     until: Annotated[str | None, typer.Option("--until", help=f"Created before: {TIME_FORMS}.")] = None,
     metadata: Metadata = None,
+    oldest: Oldest = False,
     before: Before = None,
     limit: Limit = 50,
     all_: All = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first, or the oldest."""
     from receiver.cli.event_lists import jobs_listing
     from receiver.cli.ids import find_filtered_job, find_position
-    from receiver.cli.lists import Format, Page, Request, counter, list_format, print_list
+    from receiver.cli.lists import Format, Page, Request, counter, list_format, list_order, print_list
     from receiver.cli.session import check_names, open_session
     from receiver.store import job_pages
 
-    format = list_format(json, csv)
+    format, order = list_format(json, csv), list_order(oldest)
     created_after, created_before = parse_range(since, until)
     filters = job_pages.JobFilter(
         source=source,
@@ -119,16 +121,17 @@ def list_(
         filters = replace(filters, job=find_filtered_job(database, job))
 
         def read(before: str | None, limit: int) -> Page:
-            part = replace(filters, before=before)
+            part = replace(filters, **order.beyond(before))
             if format is Format.TABLE:
-                rows = database.query_list(job_pages.list_jobs, part, limit + 1, job_pages.SUMMARY)
+                rows = database.query_list(job_pages.list_jobs, part, limit + 1, job_pages.SUMMARY, order)
                 rows, more = rows[:limit], len(rows) > limit
             else:
-                rows, more = database.query_list(job_pages.page_of_jobs, part, limit)
+                rows, more = database.query_list(job_pages.page_of_jobs, part, limit, order)
             return Page(rows, rows[-1]["id"] if more else None)
 
         def ids_before(before: str, limit: int) -> list[str]:
-            return database.query_list(job_pages.list_ids, replace(filters, before=before), limit)
+            part = replace(filters, **order.beyond(before))
+            return database.query_list(job_pages.list_ids, part, limit, order)
 
         request = Request(format, None if all_ else limit, find_position(database, before, "job_"))
         print_list(jobs_listing(settings, database), read, request, counter(ids_before))

@@ -21,6 +21,7 @@ from receiver.cli.text_output import echo, echo_error, flush, write
 from receiver.errors import ListingTimeout
 from receiver.model.csv_text import csv_line
 from receiver.model.printable import printable, printable_json
+from receiver.store.searches import Order
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -55,7 +56,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows, and the id before which the next page begins; None for the last page."""
+    """Rows, and the id after which the next page begins; None for the last page."""
 
     rows: Sequence[Row]
     next: str | None = None
@@ -67,7 +68,7 @@ class Request:
 
     Attributes:
         limit: rows at the most; None for all.
-        before: the id before which the list begins; None for its beginning.
+        before: the id after which the list begins; None for its beginning.
         one_page: whether one page is printed, however few rows it has.
     """
 
@@ -101,9 +102,9 @@ class Listing:
 
 
 Read = Callable[[str | None, int], Page]
-"""Reads a page: the rows before an id, so many at the most."""
+"""Reads a page: the rows that follow an id, so many at the most."""
 ReadIds = Callable[[str, int], Sequence[str]]
-"""Reads the ids of the rows before an id, so many at the most."""
+"""Reads the ids of the rows that follow an id, so many at the most."""
 
 
 def list_format(json: bool, csv: bool) -> Format:
@@ -115,6 +116,11 @@ def list_format(json: bool, csv: bool) -> Format:
     if json and csv:
         raise typer.BadParameter("--json and --csv are two formats; give one of them.")
     return Format.JSON if json else Format.CSV if csv else Format.TABLE
+
+
+def list_order(oldest: bool) -> Order:
+    """The order that the option asks for."""
+    return Order.OLDEST_FIRST if oldest else Order.NEWEST_FIRST
 
 
 def print_list(listing: Listing, read: Read, request: Request, count_more: Callable[[str], str] | None = None) -> int:
@@ -138,7 +144,7 @@ def print_rows(listing: Listing, rows: Sequence[Row], format: Format) -> int:
 
 
 def rows_by_id(database: Database, select: Callable[[Connection, str | None, int], Sequence[Row]]) -> Read:
-    """Reads pages of rows that have an `id`: those before it, by a function that gives so many of them at the most."""
+    """Reads pages of rows that have an `id`: those that follow it, by a function that gives so many at the most."""
 
     def read(before: str | None, limit: int) -> Page:
         rows = database.query_list(select, before, limit + 1)
@@ -157,7 +163,7 @@ class _Pages:
 
     Attributes:
         count: rows so far.
-        next: the id before which there is more, once the pages are read.
+        next: the id after which there is more, once the pages are read.
     """
 
     def __init__(self, read: Read, request: Request) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from receiver.cli.options import All, Before, Config, Csv, Json, Limit
+from receiver.cli.options import All, Before, Config, Csv, Json, Limit, Oldest
 from receiver.cli.output import format_time
 from receiver.cli.text_output import echo
 from receiver.errors import NotFound
@@ -27,21 +28,22 @@ app = typer.Typer(no_args_is_help=True, help="Changes of all that matches, in th
 @app.command("list")
 def list_(
     config: Config = None,
+    oldest: Oldest = False,
     before: Before = None,
     limit: Limit = 50,
     all_: All = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
-    """List the operations that the API accepted, newest first, with their progress."""
+    """List the operations that the API accepted, the newest first, or the oldest, with their progress."""
     from receiver.cli.ids import find_position
-    from receiver.cli.lists import Request, counter, ids_of, list_format, print_list, rows_by_id
+    from receiver.cli.lists import Request, counter, ids_of, list_format, list_order, print_list, rows_by_id
     from receiver.cli.session import open_session
     from receiver.store import operations
 
-    format = list_format(json, csv)
+    format, order = list_format(json, csv), list_order(oldest)
     with open_session(config) as (_, database):
-        read = rows_by_id(database, operations.newest)
+        read = rows_by_id(database, partial(operations.page, order=order))
         request = Request(format, None if all_ else limit, find_position(database, before, CHANGE_PREFIX))
         print_list(_listing(), read, request, counter(ids_of(read)))
 

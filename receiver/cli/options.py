@@ -66,6 +66,7 @@ Before = Annotated[
     str | None,
     typer.Option("--before", help="Only what is listed after this one: an id, its beginning, or a page's `next`."),
 ]
+Oldest = Annotated[bool, typer.Option("--oldest", help="Begin with the oldest.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, help="At most this many.")]
 EventState = Annotated[str | None, typer.Option("--state", help=f"Only in this state: {', '.join(EVENT_STATES)}.")]
 ORIGINS = tuple(str(origin) for origin in Origin)

@@ -21,6 +21,7 @@ from receiver.cli.options import (
     Json,
     Limit,
     Metadata,
+    Oldest,
     Reason,
     Since,
     Source,
@@ -74,37 +75,41 @@ def list_(
     until: Until = None,
     metadata: Metadata = None,
     error_text: ErrorText = None,
+    oldest: Oldest = False,
     before: Before = None,
     limit: Limit = 50,
     all_: All = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
-    """List runs, those of the newest events first. Dead letters: --state dead."""
+    """List runs, those of the newest events first, or of the oldest. Dead letters: --state dead."""
     from receiver.cli.event_lists import runs_listing
     from receiver.cli.ids import find_position, resolve_ids
-    from receiver.cli.lists import Page, Request, counter, list_format, print_list
+    from receiver.cli.lists import Page, Request, counter, list_format, list_order, print_list
     from receiver.cli.session import check_handler, check_names, open_session
     from receiver.store import error_search, views
 
-    format = list_format(json, csv)
+    format, order = list_format(json, csv), list_order(oldest)
     filter = _filter(source, type_, state, job, handler, since, until, error_kind, reason, metadata)
     words = _check_words(error_text, state)
+    if words is not None and oldest:
+        raise typer.BadParameter("errors are searched the newest first.", param_hint="--oldest")
     search = _Search()
     with open_session(config) as (settings, database):
         check_names(settings, database, source, type_, filter.metadata)
         filter = resolve_ids(database, filter)
 
         def read(before: str | None, limit: int) -> Page:
-            part = replace(filter, older_than=before)
+            part = replace(filter, **order.beyond(before))
             if words is None:
-                return Page(*database.query_list(views.page_of_runs, part, limit))
+                return Page(*database.query_list(views.page_of_runs, part, limit, order))
             found = database.query_list(error_search.search_runs, part, words, limit)
             search.add(found)
             return Page(found.rows, found.stopped_at)
 
         def ids_before(before: str, limit: int) -> list[str]:
-            return database.query_list(views.events_with_runs, replace(filter, older_than=before), limit)
+            part = replace(filter, **order.beyond(before))
+            return database.query_list(views.events_with_runs, part, limit, order)
 
         begin = find_position(database, before)
         request = Request(format, None if all_ else limit, begin, one_page=words is not None and not all_)

@@ -142,7 +142,7 @@ def _read(connection: Connection, since: float, before: str | None, limit: int) 
     filters = Filter(type=COMPLETED, after=since, older_than=None if before is None else f"evt_{before}")
     events = list_events(connection, filters, limit + 1)
     unknown = JobFilter(
-        states=[JobState.UNKNOWN], created_after=since, before=None if before is None else f"job_{before}"
+        states=[JobState.UNKNOWN], created_after=since, older_than=None if before is None else f"job_{before}"
     )
     jobs = list_jobs(connection, unknown, limit + 1, SUMMARY)
     rows = sorted(events + jobs, key=lambda row: str(row["id"]).rpartition("_")[2], reverse=True)

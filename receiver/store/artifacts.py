@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import artifacts
+from receiver.store.searches import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,10 @@ def of_events(connection: Connection, ids: Sequence[str]) -> list[ArtifactRow]:
     return [ArtifactRow(**row._mapping) for row in rows]
 
 
-def newest_events(connection: Connection, before: str | None, after: str, limit: int) -> list[str]:
-    """The ids of the newest events that have artifacts.
+def page_of_events(
+    connection: Connection, before: str | None, after: str, limit: int, order: Order = Order.NEWEST_FIRST
+) -> list[str]:
+    """The ids of the first events that have artifacts.
 
     Args:
         before: only ids that sort before this one; None for all.
@@ -55,7 +58,13 @@ def newest_events(connection: Connection, before: str | None, after: str, limit:
     """
     id = artifacts.c.event_id
     conditions = [id > after] if before is None else [id > after, id < before]
-    found = select(id).where(*conditions).group_by(id).order_by(id.desc()).limit(limit)
+    found = (
+        select(id)
+        .where(*conditions)
+        .group_by(id)
+        .order_by(id.desc() if order is Order.NEWEST_FIRST else id)
+        .limit(limit)
+    )
     return list(connection.execute(found).scalars())
 
 

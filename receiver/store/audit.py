@@ -35,6 +35,7 @@ class AuditFilter:
         since: begun at or after, unix seconds.
         until: begun before, unix seconds.
         older_than: an entry's id; only entries whose id sorts before it match.
+        newer_than: an entry's id; only entries whose id sorts after it match.
     """
 
     actor: str | None = None
@@ -42,6 +43,7 @@ class AuditFilter:
     since: float | None = None
     until: float | None = None
     older_than: str | None = None
+    newer_than: str | None = None
 
 
 # write
@@ -84,15 +86,16 @@ def finish(connection: Connection, id: str, state: AuditState, detail: str | Non
 # read
 
 
-def list_entries(connection: Connection, filters: AuditFilter, limit: int) -> list[Row]:
-    """The entries that match, the newest first."""
+def list_entries(
+    connection: Connection, filters: AuditFilter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> list[Row]:
+    """The entries that match."""
     searches = _searches(connection, filters)
     if not searches:
         return []
-    page = DIALECTS[connection.dialect.name].searches.page(searches, Order.NEWEST_FIRST, limit)
-    rows = connection.execute(
-        select(audit_entries).where(audit_entries.c.id.in_(page)).order_by(audit_entries.c.id.desc())
-    )
+    page = DIALECTS[connection.dialect.name].searches.page(searches, order, limit)
+    by_id = audit_entries.c.id.desc() if order is Order.NEWEST_FIRST else audit_entries.c.id
+    rows = connection.execute(select(audit_entries).where(audit_entries.c.id.in_(page)).order_by(by_id))
     return [dict(row._mapping) for row in rows]
 
 
@@ -101,7 +104,7 @@ def _searches(connection: Connection, filters: AuditFilter) -> list[IndexSearch]
     before = [] if filters.older_than is None else [filters.older_than]
     if filters.until is not None:
         before.append(_first_id(filters.until))
-    after = "" if filters.since is None else _first_id(filters.since)
+    after = max(filters.newer_than or "", "" if filters.since is None else _first_id(filters.since))
     every = IndexSearch(c.id, after=after, before=min(before, default=None))
     if filters.actor is None and filters.operation is None:
         return [every]

@@ -35,7 +35,8 @@ class JobFilter:
     """A filter of jobs. None matches any value.
 
     Attributes:
-        before: one of our ids; only jobs created before it match.
+        older_than: one of our ids; only jobs created before it match.
+        newer_than: one of our ids; only jobs created after it match.
         job: our id, or the provider's.
         created_after: created at or after, unix seconds.
         created_before: created before, unix seconds.
@@ -44,43 +45,51 @@ class JobFilter:
 
     source: str | None = None
     states: Sequence[str] | None = None
-    before: str | None = None
+    older_than: str | None = None
+    newer_than: str | None = None
     job: str | None = None
     created_after: float | None = None
     created_before: float | None = None
     metadata: tuple[Pair, ...] = ()
 
 
-def list_jobs(connection: Connection, filters: JobFilter, limit: int, columns: Sequence[Any] = ALL) -> list[Row]:
-    """These columns of the jobs that match, the newest first.
+def list_jobs(
+    connection: Connection,
+    filters: JobFilter,
+    limit: int,
+    columns: Sequence[Any] = ALL,
+    order: Order = Order.NEWEST_FIRST,
+) -> list[Row]:
+    """These columns of the jobs that match.
 
     There is a search for each source and state, or one for a pair of metadata, and the database merges their results
     (docs/adr/0054).
     """
     if filters.job is not None:
-        page: Any = _ids_of_job(connection, filters, filters.job)[:limit]
+        page: Any = _ids_of_job(connection, filters, filters.job, order)[:limit]
     else:
         plan = _choose_plan(connection, filters)
         if not plan.searches:
             return []
-        page = plan.page(connection, limit, Order.NEWEST_FIRST)
-    rows = connection.execute(select(*columns).where(jobs.c.id.in_(page)).order_by(jobs.c.id.desc()))
-    return [dict(row._mapping) for row in rows]
+        page = plan.page(connection, limit, order)
+    return _read(connection, page, columns, order)
 
 
-def list_ids(connection: Connection, filters: JobFilter, limit: int) -> list[str]:
+def list_ids(connection: Connection, filters: JobFilter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
     """The ids of the jobs of `list_jobs`."""
-    return [row["id"] for row in list_jobs(connection, filters, limit, (jobs.c.id,))]
+    return [row["id"] for row in list_jobs(connection, filters, limit, (jobs.c.id,), order)]
 
 
-def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tuple[list[Row], bool]:
-    """Up to `limit` jobs that match, the newest first, and whether there are more.
+def page_of_jobs(
+    connection: Connection, filters: JobFilter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> tuple[list[Row], bool]:
+    """Up to `limit` jobs that match, and whether there are more.
 
     A page ends early if the speech of its jobs would exceed `PAGE_BYTES`, because the text of one may be as long as a
     request's body. It has at least one job.
     """
     size = JsonBytes(jobs.c.request).label("request_bytes")
-    ids = list_jobs(connection, filters, limit + 1, (jobs.c.id, size))
+    ids = list_jobs(connection, filters, limit + 1, (jobs.c.id, size), order)
     left, taken = PAGE_BYTES, 0
     for row in ids[:limit]:
         left -= row["request_bytes"] or 0
@@ -88,8 +97,13 @@ def page_of_jobs(connection: Connection, filters: JobFilter, limit: int) -> tupl
             break
         taken += 1
     named = [row["id"] for row in ids[:taken]]
-    found = connection.execute(select(*ALL).where(jobs.c.id.in_(named)).order_by(jobs.c.id.desc()))
-    return [dict(row._mapping) for row in found], len(ids) > taken
+    return _read(connection, named, ALL, order), len(ids) > taken
+
+
+def _read(connection: Connection, ids: Any, columns: Sequence[Any], order: Order) -> list[Row]:
+    by_id = jobs.c.id.desc() if order is Order.NEWEST_FIRST else jobs.c.id
+    rows = connection.execute(select(*columns).where(jobs.c.id.in_(ids)).order_by(by_id))
+    return [dict(row._mapping) for row in rows]
 
 
 def _choose_plan(connection: Connection, filters: JobFilter) -> SearchPlan:
@@ -129,19 +143,22 @@ def _by_metadata(filters: JobFilter) -> list[SearchPlan]:
     return plans
 
 
-def _ids_of_job(connection: Connection, filters: JobFilter, job: str) -> list[str]:
+def _ids_of_job(connection: Connection, filters: JobFilter, job: str, order: Order) -> list[str]:
     """The ids of the few jobs with this id, ours or the provider's, that match."""
     found: set[str] = set()
     for named in (jobs.c.id == job, jobs.c.job_id == job):
         of_job = select(jobs.c.id).where(named, *_checks(filters))
         found.update(connection.execute(of_job).scalars())
-    return sorted((id_ for id_ in found if filters.before is None or id_ < filters.before), reverse=True)
+    after, before = filters.newer_than or "", filters.older_than
+    kept = (id_ for id_ in found if id_ > after and (before is None or id_ < before))
+    return sorted(kept, reverse=order is Order.NEWEST_FIRST)
 
 
 def _search(id_: Any, filters: JobFilter, *same: tuple[Any, str]) -> IndexSearch:
     """A search of the filter's range of ids, which have whole milliseconds."""
     after = "" if filters.created_after is None else first_id_at(filters.created_after, "job_")
-    before = [] if filters.before is None else [filters.before]
+    after = max(after, filters.newer_than or "")
+    before = [] if filters.older_than is None else [filters.older_than]
     if filters.created_before is not None:
         before.append(first_id_at(filters.created_before + 0.001, "job_"))
     return IndexSearch(id_, same, None, after, min(before, default=None))

@@ -16,6 +16,7 @@ from receiver.model.ids import CHANGE_PREFIX, first_id_at
 from receiver.store import audit
 from receiver.store.prune import Page, Prunable
 from receiver.store.schema import operations
+from receiver.store.searches import Order
 
 Row = dict[str, Any]
 
@@ -54,9 +55,13 @@ def get(connection: Connection, id: str) -> Row | None:
     return None if found is None else dict(found._mapping)
 
 
-def newest(connection: Connection, before: str | None, limit: int) -> list[Row]:
-    """The newest first, of those whose id sorts before this text."""
-    listed = select(operations).where(operations.c.id < (before or "~")).order_by(operations.c.id.desc())
+def page(connection: Connection, beyond: str | None, limit: int, order: Order = Order.NEWEST_FIRST) -> list[Row]:
+    """The first operations; those that follow this id, if it is not None."""
+    c = operations.c
+    if order is Order.NEWEST_FIRST:
+        listed = select(operations).where(c.id < (beyond or "~")).order_by(c.id.desc())
+    else:
+        listed = select(operations).where(c.id > (beyond or "")).order_by(c.id)
     rows = connection.execute(listed.limit(limit))
     return [dict(row._mapping) for row in rows]
 

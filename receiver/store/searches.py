@@ -18,6 +18,10 @@ class Order(Enum):
     NEWEST_FIRST = "newest first"
     OLDEST_FIRST = "oldest first"
 
+    def beyond(self, id: str | None) -> dict[str, Any]:
+        """The field of a filter that continues a list after this id; None: the list's beginning."""
+        return {"newer_than" if self is Order.OLDEST_FIRST else "older_than": id}
+
 
 @dataclass(frozen=True, slots=True)
 class IndexSearch:

@@ -77,9 +77,9 @@ def event_ids(connection: Connection, filters: Filter, limit: int) -> list[str]:
     return page_of_events(connection, filters, limit, Order.OLDEST_FIRST)
 
 
-def newest_ids(connection: Connection, filters: Filter, limit: int) -> list[str]:
-    """`event_ids`, the newest first. Pass the last one as `older_than` for the next page."""
-    return page_of_events(connection, filters, limit)
+def list_ids(connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST) -> list[str]:
+    """The ids of the events of `list_events`; `Order.beyond` the last one is the next page."""
+    return page_of_events(connection, filters, limit, order)
 
 
 def end_of_events(connection: Connection) -> str:
@@ -153,8 +153,7 @@ def page_of_runs(
     if page:
         return page, page[-1]["event_id"]
     run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
-    beyond = {"newer_than": cut} if order is Order.OLDEST_FIRST else {"older_than": cut}
-    more = page_with_runs(connection, replace(filters, **beyond), run, 1, order)
+    more = page_with_runs(connection, replace(filters, **order.beyond(cut)), run, 1, order)
     return runs_of(connection, [cut], run), cut if more else None
 
 
@@ -201,10 +200,12 @@ def outcomes_of_runs(connection: Connection, keys: Sequence[tuple[str, str]]) ->
     return outcomes
 
 
-def events_with_runs(connection: Connection, filters: Filter, limit: int) -> list[str]:
-    """The ids of the first events that have a run as in `list_runs`, the newest first."""
+def events_with_runs(
+    connection: Connection, filters: Filter, limit: int, order: Order = Order.NEWEST_FIRST
+) -> list[str]:
+    """The ids of the first events that have a run as in `list_runs`."""
     run = run_condition(filters, None if filters.state is None else (RunState(filters.state),))
-    return page_with_runs(connection, filters, run, limit)
+    return page_with_runs(connection, filters, run, limit, order)
 
 
 def _of_error(column: Column[str]) -> Any:

@@ -35,6 +35,16 @@ PATHS = {
     "jobs list --limit 1": ("/v1/jobs?limit=1", "JobPage"),
     "jobs show JOB": ("/v1/jobs/JOB", "Job"),
     "changes list": ("/v1/changes", "ChangePage"),
+    **{
+        f"{name} list --oldest --limit 1": (f"/v1/{name}?order=oldest&limit=1", page)
+        for name, page in (
+            ("events", "EventPage"),
+            ("runs", "RunPage"),
+            ("jobs", "JobPage"),
+            ("changes", "ChangePage"),
+            ("operations", "BulkOperationPage"),
+        )
+    },
     "operations list": ("/v1/operations", "BulkOperationPage"),
     "audit": ("/v1/audio/audit", "AudioAudit"),
     "audit --since 2027-01-15": ("/v1/audio/audit?since=2027-01-15T00:00:00Z", "AudioAudit"),

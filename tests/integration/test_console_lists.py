@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from receiver import Settings
-from receiver.store.schema import runs
+from receiver.store.schema import audit_entries, jobs, operations, runs
 from tests.integration.api_support import Api, api, deliver, event_number
 from tests.integration.intake_support import completed, configured
 from tests.stores import insert_rows
@@ -199,6 +199,31 @@ async def test_an_error_names_what_it_is_about(settings: Settings) -> None:
             answer = await client.get(f"/console/events?{query}")
             assert answer.status_code == 400
             assert f'<p class="verdict bad">{name}: ' in answer.text
+
+
+async def test_every_other_list_can_begin_with_the_oldest(settings: Settings) -> None:
+    async with api(settings) as client:
+        store = client.up.receiver.database
+        for event in await client.add(1, 2, 3):
+            await client.give_audio(event, b"RIFF")
+        for number in (1, 2, 3):
+            id, at = f"{number:032x}", float(number)
+            of_job = {"source": "aitts", "job_id": id, "state": "completed", "due_at": at, "deadline_at": at}
+            insert_rows(store, jobs, {"id": f"job_{id}", "created_at": at, **of_job})
+            change = {"id": f"chg_{id}", "at": at, "operation": "replay", "changed": 1, "updated_at": at}
+            entry = {"actor": "anna", "via": "api", "filter": {}}
+            insert_rows(store, audit_entries, {**change, **entry, "state": "completed"})
+            insert_rows(
+                store, operations, {**change, "state": "completed", "matching": 1, "entry": entry, "criteria": {}}
+            )
+        for name in ("artifacts", "jobs", "changes", "operations"):
+            newest = shown((await client.get(f"/console/{name}")).text)
+            page = (await client.get(f"/console/{name}?order=oldest&limit=2")).text
+            assert 'aria-sort="ascending"' in page
+            (following,) = re.findall(r'rel="next" href="([^"]+)"', page)
+            rest = (await client.get(html.unescape(following))).text
+            assert [*shown(page), *shown(rest)] == newest[::-1], name
+            assert len(newest) == 3
 
 
 async def test_events_and_runs_can_begin_with_the_oldest(settings: Settings) -> None:

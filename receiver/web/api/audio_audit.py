@@ -80,7 +80,7 @@ async def audit_audio(context: ApiContext, query: AudioAuditQuery) -> ApiRespons
     if since is None:
         since = context.clock.now() - DAY_SECONDS
     try:
-        page = await audit_page(context.database, context.storage, since, query.before(""), query.limit)
+        page = await audit_page(context.database, context.storage, since, query.last_id(""), query.limit)
     except StorageFailed as error:
         raise ProblemError(502, str(error), reason=error.reason) from None
     following = None if page.last is None else cursor_after(page.last)

@@ -27,7 +27,7 @@ from receiver.web.api.fields import (
     EventId,
     HandlerName,
     MetadataPair,
-    Paging,
+    OrderedPaging,
     RequestModel,
     ShortText,
     SourceName,
@@ -166,11 +166,11 @@ async def release_events(context: ApiContext, audit: Auditor, body: EventsToRele
     return await _answer(context, audit, body, Bulk(audit.operation, replace(body.filter(), state="quarantined")))
 
 
-async def list_operations(context: ApiContext, query: Paging) -> ApiResponse:
-    """The newest first."""
+async def list_operations(context: ApiContext, query: OrderedPaging) -> ApiResponse:
+    """The newest first, or the oldest."""
 
     def read(connection: Connection) -> ApiResponse:
-        rows = operations.newest(connection, query.before(CHANGE_PREFIX), query.limit + 1)
+        rows = operations.page(connection, query.last_id(CHANGE_PREFIX), query.limit + 1, query.of_store)
         page, following = next_page(rows, query.limit)
         return ApiResponse(200, BulkOperationPage(items=[operation_of(row) for row in page], next=following))
 

@@ -12,12 +12,12 @@ from receiver.model.ids import CHANGE_PREFIX
 from receiver.store import audit
 from receiver.store.audit import AuditFilter
 from receiver.web.api.context import ApiContext
-from receiver.web.api.fields import Paging, ShortText, Time, optional_seconds
+from receiver.web.api.fields import OrderedPaging, ShortText, Time, optional_seconds
 from receiver.web.api.models import ChangePage, change_of, next_page
 from receiver.web.api.operations import ApiResponse
 
 
-class ChangesQuery(Paging):
+class ChangesQuery(OrderedPaging):
     """Which changes."""
 
     actor: Annotated[ShortText | None, Field(description="Only by this token, or `user@host`.")] = None
@@ -27,7 +27,7 @@ class ChangesQuery(Paging):
 
 
 async def list_changes(context: ApiContext, query: ChangesQuery) -> ApiResponse:
-    """The audit log, the newest first: changes by operators, with the API and with commands. Kept for
+    """The audit log, the newest first, or the oldest: changes by operators, with the API and with commands. Kept for
     `store.audit_days`.
 
     What the receiver does by itself (retries, polls, deletes what is old) is not in it.
@@ -37,11 +37,12 @@ async def list_changes(context: ApiContext, query: ChangesQuery) -> ApiResponse:
         operation=query.operation,
         since=optional_seconds(query.since),
         until=optional_seconds(query.until),
-        older_than=query.before(CHANGE_PREFIX),
+        **query.from_cursor(CHANGE_PREFIX),
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, following = next_page(audit.list_entries(connection, filters, query.limit + 1), query.limit)
+        rows = audit.list_entries(connection, filters, query.limit + 1, query.of_store)
+        page, following = next_page(rows, query.limit)
         return ApiResponse(200, ChangePage(items=[change_of(row) for row in page], next=following))
 
     return await context.database.read_list(read)

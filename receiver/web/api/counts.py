@@ -57,7 +57,7 @@ async def get_counts(context: ApiContext) -> ApiResponse:
     def read(connection: Connection) -> ApiResponse:
         events = [EventCount(state="quarantined", count=sum(quarantine.counts(connection).values()), more=False)]
         for state in ("open", "dead"):
-            found = len(views.newest_ids(connection, Filter(state=state), MAX_COUNTED + 1))
+            found = len(views.list_ids(connection, Filter(state=state), MAX_COUNTED + 1))
             events.append(EventCount(state=state, count=min(found, MAX_COUNTED), more=found > MAX_COUNTED))
         runs = gauges.depth(connection, now).by_handler
         jobs = gauges.counts(connection)

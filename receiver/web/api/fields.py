@@ -100,15 +100,15 @@ Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")]
 
 
 class Paging(RequestModel):
-    """The parameters of every list."""
+    """The parameters of every list, without its filters."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_ITEMS, description="Items on a page."), DIGITS] = 50
     cursor: Annotated[
         Cursor | None, Field(description="The `next` of the previous page; without it, the first page.")
     ] = None
 
-    def before(self, prefix: str) -> str | None:
-        """The id before which the page's items sort; None for the first page."""
+    def last_id(self, prefix: str) -> str | None:
+        """The id that ends the previous page; None for the first page."""
         if self.cursor is None:
             return None
         return prefix + base64.urlsafe_b64decode(self.cursor + "==").hex()
@@ -118,7 +118,7 @@ class OrderedPaging(Paging):
     """The parameters of a list that can begin with the oldest."""
 
     order: Annotated[
-        Literal["newest", "oldest"], Field(description="Which come first, by when the event was received.")
+        Literal["newest", "oldest"], Field(description="Which come first; give it with each `cursor`, too.")
     ] = "newest"
 
     @property
@@ -126,9 +126,9 @@ class OrderedPaging(Paging):
         """The order, as the store has it."""
         return Order.OLDEST_FIRST if self.order == "oldest" else Order.NEWEST_FIRST
 
-    def from_cursor(self, prefix: str) -> dict[str, str | None]:
+    def from_cursor(self, prefix: str) -> dict[str, Any]:
         """The end of the previous page as the filter of the store has it."""
-        return {"newer_than" if self.order == "oldest" else "older_than": self.before(prefix)}
+        return self.of_store.beyond(self.last_id(prefix))
 
 
 def cursor_after(id: str) -> str:

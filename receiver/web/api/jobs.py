@@ -22,7 +22,7 @@ from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import (
     JobId,
     MetadataPairs,
-    Paging,
+    OrderedPaging,
     Printable,
     RequestModel,
     ShortText,
@@ -44,7 +44,7 @@ class JobPath(RequestModel):
     id: JobId
 
 
-class JobsQuery(Paging):
+class JobsQuery(OrderedPaging):
     """Which jobs."""
 
     source: Annotated[SourceName | None, Field(description="Only of this source.")] = None
@@ -136,20 +136,20 @@ async def watch_job(context: ApiContext, audit: Auditor, body: WatchRequest) -> 
 
 
 async def list_jobs(context: ApiContext, query: JobsQuery) -> ApiResponse:
-    """The newest first."""
+    """The newest first, or the oldest, by when the receiver learned of them."""
     await require_names(context, query.source)
     filters = job_pages.JobFilter(
         source=query.source,
         states=None if query.state is None else (query.state,),
-        before=query.before("job_"),
         job=query.job_id,
         created_after=optional_seconds(query.since),
         created_before=optional_seconds(query.until),
         metadata=await require_metadata(context, query.metadata),
+        **query.from_cursor("job_"),
     )
 
     def read(connection: Connection) -> ApiResponse:
-        page, has_more = job_pages.page_of_jobs(connection, filters, query.limit)
+        page, has_more = job_pages.page_of_jobs(connection, filters, query.limit, query.of_store)
         following = cursor_after(page[-1]["id"]) if has_more else None
         return ApiResponse(200, JobPage(items=[redacted_job(context, row) for row in page], next=following))
 

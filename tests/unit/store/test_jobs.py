@@ -298,7 +298,7 @@ def test_jobs_are_listed_the_newest_first_by_source_and_state(database: Database
     assert listed(source="aitts") == ["c", "a"]
     assert listed(states=["cancelled"]) == ["a"]
     assert listed(source="other", states=["cancelled"]) == []
-    assert listed(before=own(2)) == ["b", "a"]
+    assert listed(older_than=own(2)) == ["b", "a"]
 
 
 @pytest.mark.parametrize("sources", [60, 1])
@@ -319,7 +319,7 @@ def test_a_list_shows_the_newest_jobs_of_every_source(
         ]
 
     assert listed(states=["watching"]) == ["job_7", "job_6", "job_5", "job_3", "job_2", "job_1"]
-    assert listed(2, states=["watching"], before="job_6") == ["job_5", "job_3"]
+    assert listed(2, states=["watching"], older_than="job_6") == ["job_5", "job_3"]
     assert listed(states=["cancelled", "watching"], source="two") == ["job_7", "job_4", "job_1"]
     assert listed(states=["completed"]) == []
 
@@ -633,7 +633,7 @@ def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database
     pages = []
     before, more = None, True
     while more:
-        page, more = database.query(job_pages.page_of_jobs, JobFilter(before=before), 200)
+        page, more = database.query(job_pages.page_of_jobs, JobFilter(older_than=before), 200)
         before = page[-1]["id"]
         pages.append([row["id"] for row in page])
     assert pages == [["job_5", "job_4"], ["job_3"], ["job_2"], ["job_1", "job_0"]]

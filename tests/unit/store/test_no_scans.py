@@ -69,6 +69,7 @@ from receiver.store.job_pages import JobFilter
 from receiver.store.jobs import NewJob
 from receiver.store.leases import Lease
 from receiver.store.runs import RunResult
+from receiver.store.searches import Order
 from receiver.store.sessions import SessionRow
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.store.turns import Turn
@@ -150,17 +151,20 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
     return {
         artifacts.get: [(EVENT,)],
         artifacts.of_events: [([EVENT, f"evt_{2:032x}"],)],
-        artifacts.newest_events: [(None, "", 10), (EVENT, "evt_0", 10)],
+        artifacts.page_of_events: [
+            (*bounds, 10, order) for bounds in ((None, ""), (EVENT, "evt_0")) for order in Order
+        ],
         artifacts.put_all: [([ARTIFACT],)],
         audit.add: [(ENTRY, 1, NOW)],
         audit.delete_old: [(NOW + 1, [ENTRY.id])],
         audit.find_old: [(NOW + 1, None, 10), (NOW + 1, ENTRY.id, 10)],
         audit.finish: [(ENTRY.id, AuditState.COMPLETED, None, NOW)],
         audit.list_entries: [
-            (AuditFilter(actor=actor, operation=operation, since=since, until=until, older_than=older), 10)
+            (AuditFilter(actor=actor, operation=operation, since=since, until=until, older_than=older), 10, order)
             for actor in (None, "app")
             for operation in (None, AuditOperation.REPLAY)
             for since, until, older in ((None, None, None), (NOW - 60, NOW + 60, None), (None, None, ENTRY.id))
+            for order in Order
         ],
         claims.claim: [
             (REQUEST,),
@@ -224,13 +228,19 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.enqueue: [(NEW_JOB,)],
         job_pages.list_ids: [(JobFilter(source="aitts"), 10)],
         job_pages.list_jobs: [
-            (JobFilter(source=source, states=states, before=before, job=job, metadata=metadata, **times), 10)
+            (
+                JobFilter(source=source, states=states, job=job, metadata=metadata, **times, **order.beyond(id)),
+                10,
+                job_pages.ALL,
+                order,
+            )
             for source in (None, "aitts")
             for states in (None, ["watching"], ["completed", "failed"])
-            for before in (None, "job_1")
+            for id in (None, "job_1")
+            for order in Order
             for job in (None, "watched")
             for metadata in ((), PAIRS[:1], PAIRS)
-            for times in ({}, {"created_after": NOW - 60, "created_before": NOW})
+            for times in ({}, dict[str, Any](created_after=NOW - 60, created_before=NOW))
         ],
         jobs.find_held: [(jobs.jobs.c.id == "job_1",)],
         jobs.find_one: [(jobs.jobs.c.id == "job_1",)],
@@ -285,7 +295,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         operations.finish: [("chg_1", "me", AuditState.COMPLETED, None, NOW)],
         operations.first_unfinished: [()],
         operations.get: [("chg_1",)],
-        operations.newest: [(None, 10), ("chg_2", 10)],
+        operations.page: [(beyond, 10, order) for beyond in (None, "chg_2") for order in Order],
         operations.release: [("me",)],
         operations.stop: [("chg_1", NOW)],
         sessions.create: [(replace(SESSION, id=f"{2:064x}"),)],
@@ -331,7 +341,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.retry_now: [([(EVENT, "log")], NOW)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
-        views.newest_ids: [(Filter(state="open"), 10)],
+        views.list_ids: [(Filter(state="open"), 10)],
         views.events_with_runs: [(Filter(state="dead"), 10)],
         views.end_of_events: [()],
         views.event_ids: [(criteria, 10) for criteria in _with_states(EVENT_STATES)],
