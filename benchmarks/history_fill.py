@@ -94,17 +94,29 @@ _INDEX = (
 )
 
 
-def fill(url: str, history: History) -> None:
-    """Create the store at `url`."""
+def sql_values(kind: str, history: History, now: float) -> dict[str, str]:
+    """The expressions of the statements that name the n-th event: its time, the end of its id, and all numbers.
+
+    Args:
+        kind: of the database.
+        now: unix seconds.
+    """
+    begin = int(now - history.days * 86_400.0)
+    values = {"count": str(history.events), "begin": f"{begin}.0", "step": repr(history.step)}
+    values["at"] = _AT.format(**values)
+    values["id"] = _ID[kind].format(**values)
+    values["numbers"] = _NUMBERS[kind].format(**values)
+    return values
+
+
+def fill(url: str, history: History, now: float | None = None) -> None:
+    """Create the store at `url`; `now` as for `sql_values`."""
     database = Database(backend_of(url, Path("/")))
     migrate(database)
     database.close()
     kind = url.partition(":")[0]
     apart = max(2, history.events // UNFINISHED)
-    values = {"count": history.events, "begin": repr(time.time() - history.days * 86_400.0), "step": repr(history.step)}
-    values["at"] = _AT.format(**values)
-    values["id"] = _ID[kind].format(**values)
-    values["numbers"] = _NUMBERS[kind].format(**values)
+    values = sql_values(kind, history, time.time() if now is None else now)
     values["payload"] = _JSON[kind].format(text=_PAYLOAD.format())
     values["body"] = _BYTES[kind].format(text=_BODY.format())
     values["handler"] = f"'{history.handler}'"
