@@ -6,7 +6,6 @@ Type, source and job id stay, so that it is routed like the other, and handlers 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from receiver.engine.replay import choose_handlers, require_replayable
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.delivery import Delivery
 from receiver.model.event import COMPLETED, TERMINAL, Origin
+from receiver.model.json_body import same_json
 from receiver.model.metadata import indexed_pairs
 from receiver.model.redact_json import restore_json
 from receiver.settings import Settings
@@ -116,7 +116,7 @@ def edit_event(
     key = edited_key(new_id) if edit.client_key is None else edited_key(edit.event_id, edit.client_key)
     made = edited_events.find(connection, key, event["source"], event["type"])
     if made is not None:
-        if not _same(made.payload, payload):
+        if not same_json(made.payload, payload):
             raise ClientKeyReused(
                 f"This idempotency key belongs to another edit, which made {made.event_id}. Use a new one."
             )
@@ -140,7 +140,7 @@ def edit_event(
 def changed_fields(before: Any, after: Any, path: str = "") -> list[str]:
     """The paths of the fields that two payloads do not have alike, such as `metadata.order`."""
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return [] if _same(before, after) else [path]
+        return [] if same_json(before, after) else [path]
     found = []
     for name in dict.fromkeys((*before, *after)):
         inner = f"{path}.{name}" if path else name
@@ -149,11 +149,6 @@ def changed_fields(before: Any, after: Any, path: str = "") -> list[str]:
         else:
             found.append(inner)
     return found
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same: to Python, `1` and `true` would be."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _delivery(event: Mapping[str, Any], new_id: str, key: str, now: float, settings: Settings) -> Delivery:

@@ -87,6 +87,11 @@ def read_strict_json(body: bytes) -> Any:
     return value
 
 
+def same_json(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same: to Python, `1` and `true` would be."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidJson("The body is JSON, but not an object.", reason="not_an_object")

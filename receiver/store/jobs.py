@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
+from receiver.model.json_body import same_json
 from receiver.model.metadata import Pair
 from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.dialect import DIALECTS
@@ -89,7 +90,7 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
         if known is not None:
             return known, True  # the answer to its commit was lost
         known = find_one(connection, jobs.c.client_key == new.client_key)
-    if known["source"] != new.source or known["request"] != dict(new.request):
+    if known["source"] != new.source or not same_json(known["request"], dict(new.request)):
         raise ClientKeyReused(
             f"This idempotency key belongs to another request, that of job {known['id']}. Use a new one."
         )
