@@ -119,6 +119,7 @@ class Aitts:
         key = request.headers.get("idempotency-key")
         if key is None:
             return await self._submit_response(await self._create_job(request, body))
+        self._state.idempotency_keys.append(key)
         earlier = self._idempotency.begin(key, body)
         if earlier is not None:
             return await self._submit_response(dict(earlier))

@@ -19,6 +19,7 @@ from .limits import PollLimiter
 from .polled import PolledApi, PolledApiError, no_such_job
 from .response_faults import status_text
 from .state import SimulatorState
+from .submissions import undocumented
 from .voices import AUDIXA_VOICES
 
 V2_WORDS = {
@@ -103,6 +104,7 @@ class Audixa(PolledApi):
             output_format=audio_format,
             speed=speed,
             model_type=model,
+            parameters=undocumented(body, ("text", *voice, "model", "speed", "audio_format")),
         )
 
     async def _status_v2(self, request: Request) -> ASGIApp:

@@ -101,6 +101,11 @@ class Controls:
         return self._state.deliveries
 
     @property
+    def idempotency_keys(self) -> list[str]:
+        """The `Idempotency-Key` of each submit to aitts that had one."""
+        return self._state.idempotency_keys
+
+    @property
     def leaks(self) -> list[str]:
         """Requests to the storage origin that carried credentials."""
         return self._state.leaks

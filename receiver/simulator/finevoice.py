@@ -16,6 +16,7 @@ from .jobs import Job, JobState, Submission
 from .polled import PolledApi, PolledApiError, bearer
 from .response_faults import UNKNOWN_NUMBER
 from .responses import drop_connection
+from .submissions import undocumented
 
 TRANSCRIPT = "speech_to_text"
 """The kind of task that ends without audio. The field of its text is not documented, so it is not sent."""
@@ -51,7 +52,8 @@ class Finevoice(PolledApi):
         """Provider's documentation: with `useAsync` 202, or 200 for a fast job; without, 200 once the job has ended."""
         state, body = self._state, await self._json_object(request)
         voice = self._required_text(body, "voice")
-        submission = Submission(text=self._required_text(body, "text"), voice_id=voice, output_format="mp3")
+        text, parameters = self._required_text(body, "text"), undocumented(body, ("voice", "text", "useAsync"))
+        submission = Submission(text=text, voice_id=voice, output_format="mp3", parameters=parameters)
         job = self._create_job(submission, request)
         if body.get("useAsync") is not True or state.settings.finevoice_fast:
             await state.changes.wait_until(lambda: job.ended or state.shutdown.started)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .library import Audio, Library
@@ -37,6 +37,8 @@ class Submission:
     model_type: str | None = None
     webhook_url: str | None = None
     metadata: object = None
+    parameters: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """Fields of the request that the documentation does not name."""
 
 
 @dataclass(slots=True)

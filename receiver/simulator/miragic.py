@@ -17,6 +17,7 @@ from .jobs import Job, JobState, Submission
 from .polled import PolledApi, PolledApiError, no_such_job
 from .response_faults import status_text
 from .signing import iso
+from .submissions import undocumented
 
 BASE = "/api/v1/text-to-speech"
 
@@ -51,7 +52,10 @@ class Miragic(PolledApi):
         except FormError as error:
             raise self._invalid(str(error)) from error
         text, voice = self._required_text(form, "text"), self._required_text(form, "voice")
-        job = self._create_job(Submission(text=text, voice_id=voice, output_format="mp3"), request)
+        parameters = undocumented(form, ("text", "voice"))
+        job = self._create_job(
+            Submission(text=text, voice_id=voice, output_format="mp3", parameters=parameters), request
+        )
         data = {"jobId": job.id, "status": "PENDING"}
         response = JSONResponse({"success": True, "data": data, "message": "The job was accepted."})
         return await self._submit_response(job, response)

@@ -75,6 +75,7 @@ class SimulatorState:
     job_requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     deliveries: list[Delivery] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
+    idempotency_keys: list[str] = field(default_factory=list)
     base_url: str = ""
     storage_url: str = ""
     other_keys: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .addresses import check_webhook_url
@@ -15,6 +15,10 @@ SAMPLE_RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
 NOT_FOR_OPUS = (12000, 22050, 44100)
 BITRATES = {"mp3": (32, 320), "ogg_opus": (6, 320)}
 FORMATS = ("wav", "mp3", "ogg_opus")
+FIELDS = (
+    "text", "voice_id", "voice", "output_format", "sample_rate_hertz", "output_bitrate_kbps", "speed", "model_type",
+    "webhook_url", "metadata",
+)  # fmt: skip
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
@@ -31,7 +35,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 
 def read_submission(body: Mapping[str, Any], voices: Sequence[Voice], *, allow_loopback: bool) -> Submission:
-    """Return the submission in `body`; undocumented fields are ignored.
+    """Return the submission in `body`; undocumented fields are recorded as its `parameters`, and change nothing.
 
     Provider's documentation: wav (default), mp3 32-320 kbps, ogg_opus 6-320 kbps; the sample rates above; `voice` is
     the older name of `voice_id`. Raises ApiError: VALIDATION_ERROR or INVALID_VOICE.
@@ -63,7 +67,13 @@ def read_submission(body: Mapping[str, Any], voices: Sequence[Voice], *, allow_l
         model_type=model_type,
         webhook_url=webhook_url,
         metadata=body.get("metadata"),
+        parameters=undocumented(body, FIELDS),
     )
+
+
+def undocumented(fields: Mapping[str, Any], documented: Collection[str]) -> dict[str, Any]:
+    """Return the fields that the documentation of the submit does not name."""
+    return {name: value for name, value in fields.items() if name not in documented}
 
 
 def _voice(body: Mapping[str, Any], voices: Sequence[Voice]) -> str:
