@@ -7,7 +7,7 @@ import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -165,6 +165,28 @@ def parse_key_values(pairs: list[str] | None, option: str) -> dict[str, str] | N
         if not equals or not key:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE.", param_hint=option)
         found[key] = value
+    return found or None
+
+
+def parse_options(pairs: list[str] | None, option: str = "--option") -> dict[str, Any] | None:
+    """The values of `KEY=VALUE` options that may be JSON: a value that is not is a text.
+
+    Raises:
+        typer.BadParameter: an option does not have this form, or its value begins as an object, a list or a text in
+            quotation marks does, and is not JSON.
+    """
+    from receiver.errors import InvalidJson
+    from receiver.model.json_body import read_strict_json
+
+    found: dict[str, Any] = {}
+    for name, text in (parse_key_values(pairs, option) or {}).items():
+        try:
+            found[name] = read_strict_json(text.encode())
+        except (InvalidJson, UnicodeEncodeError):
+            if text.lstrip().startswith(("{", "[", '"')):
+                what = f"the value of {name} is not JSON. A text that begins so is put in quotation marks: "
+                raise typer.BadParameter(what + f"'{name}=\"[happy] Hello\"'.", param_hint=option) from None
+            found[name] = text
     return found or None
 
 

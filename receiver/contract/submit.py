@@ -144,6 +144,12 @@ class SubmitContract(Recordings):
                 for model in {*capabilities.models, "no-such-model"}:
                     _check_sent(model in capabilities.models, version, model, model=model)
 
+    def test_options_are_sent_if_the_capabilities_say_so_and_never_instead_of_a_field(self, provider: Provider) -> None:
+        for version in submitting_versions(provider):
+            if version.capabilities.pass_through:
+                _check_sent(True, version, "a-value-1377", options={"x_unknown": "a-value-1377"})  # noqa: FBT003
+                _check_sent(False, version, "a-value-1377", options={"text": "a-value-1377"})  # noqa: FBT003
+
     def test_sample_rates_and_bitrates_are_sent_if_the_format_accepts_them(self, provider: Provider) -> None:
         for version in submitting_versions(provider):
             capabilities = version.capabilities

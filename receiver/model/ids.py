@@ -6,6 +6,10 @@ import re
 
 _VERSION_AND_VARIANT = 7 << 76 | 1 << 63
 CHANGE_PREFIX = "chg_"
+CLIENT_KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
+"""An idempotency key of a client: visible ASCII, with spaces inside only."""
+MAX_CLIENT_KEY = 255
+_UUID_V4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def event_id(now: float, random_bits: int) -> str:
@@ -37,6 +41,16 @@ def new_submit_key(random_bits: int) -> str:
     digits = f"{random_bits & (1 << 122) - 1:031x}"
     variant = "89ab"[int(digits[15], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[16:19]}-{digits[19:]}"
+
+
+def is_submit_key(text: str) -> bool:
+    """Whether a text can be sent to providers as an `Idempotency-Key`: it is a UUID v4, in either letter case."""
+    return _UUID_V4.fullmatch(text) is not None
+
+
+def is_client_key(text: str) -> bool:
+    """Whether a text can be a client's idempotency key."""
+    return len(text) <= MAX_CLIENT_KEY and re.fullmatch(CLIENT_KEY_PATTERN.strip("^$"), text) is not None
 
 
 def first_id_at(seconds: float, prefix: str = "evt_") -> str:

@@ -58,6 +58,7 @@ class Aitts(AccountWebhook):
         sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
         bitrates={"mp3": (32, 320), "ogg_opus": (6, 320)},
         streaming=True,
+        pass_through=True,
     )
 
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
@@ -75,7 +76,7 @@ class Aitts(AccountWebhook):
             "metadata": None if speech.metadata is None else dict(speech.metadata),
         }
         headers = bearer(account) | {"Idempotency-Key": idempotency_key}
-        return post_json(account, "/api/v1/tts", headers, fields)
+        return post_json(account, "/api/v1/tts", headers, fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""

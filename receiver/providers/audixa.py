@@ -43,7 +43,7 @@ class AudixaV2(AudioUrls):
 
     name = "audixa"
     base_url = "https://api.audixa.ai"
-    capabilities = Capabilities(options=("speed", "model"), models=("base", "advance"))
+    capabilities = Capabilities(options=("speed", "model"), models=("base", "advance"), pass_through=True)
     submit_path = "/v2/tts"
     status_path = "/v2/status"
     voices_path = "/v2/voices"
@@ -59,12 +59,14 @@ class AudixaV2(AudioUrls):
         check_speech(self.name, speech, self.capabilities)
         fields = {
             "text": speech.text,
+            "voice_id": None,  # v2 takes it as well: not an option in either version
             self.voice_field: speech.voice,
             "model": speech.model,
             "speed": speech.speed,
-            "audio_format": speech.format,
         }
-        return post_json(account, self.submit_path, self.credentials(account), fields)
+        if self.capabilities.formats:
+            fields["audio_format"] = speech.format
+        return post_json(account, self.submit_path, self.credentials(account), fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"generation_id"}`, with a `status` in v3."""

@@ -29,7 +29,7 @@ class Finevoice(AudioUrls):
 
     name = "finevoice"
     base_url = "https://apis.finevoice.ai"
-    capabilities = Capabilities(several_outputs=True)
+    capabilities = Capabilities(several_outputs=True, pass_through=True)
 
     def credentials(self, account: Account) -> dict[str, str]:
         """`Authorization: Bearer`."""
@@ -39,7 +39,7 @@ class Finevoice(AudioUrls):
         """`POST /v1/audio/speech-synthesis`, asynchronous. There is no idempotency key."""
         check_speech(self.name, speech, self.capabilities)
         fields = {"voice": speech.voice, "text": speech.text, "useAsync": True}
-        return post_json(account, "/v1/audio/speech-synthesis", self.credentials(account), fields)
+        return post_json(account, "/v1/audio/speech-synthesis", self.credentials(account), fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"status": 202, "taskId"}`; a fast job may have completed: status 200, with its `url`.

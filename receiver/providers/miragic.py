@@ -29,7 +29,7 @@ class Miragic(AudioUrls):
 
     name = "miragic"
     base_url = "https://backend.miragic.ai"
-    capabilities = Capabilities(known_voices=_VOICES)
+    capabilities = Capabilities(known_voices=_VOICES, pass_through=True)
 
     def credentials(self, account: Account) -> dict[str, str]:
         """`X-API-Key`. The audio's URL is at the API's own origin; whether it requires the key is not documented."""
@@ -39,7 +39,8 @@ class Miragic(AudioUrls):
         """`POST /api/v1/text-to-speech/generate`, a multipart form. There is no idempotency key."""
         check_speech(self.name, speech, self.capabilities)
         fields = {"text": speech.text, "voice": speech.voice}
-        return post_form(account, "/api/v1/text-to-speech/generate", self.credentials(account), fields)
+        path = "/api/v1/text-to-speech/generate"
+        return post_form(account, path, self.credentials(account), fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read `{"success", "data": {"jobId", "status"}, "message"}`."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from receiver.providers.pass_through import add_options
 from receiver.providers.types import Account, Invalid, Request
 
 
@@ -22,13 +23,22 @@ def with_query(path: str, fields: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(fields, errors='surrogatepass')}" if fields else path
 
 
-def post_json(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> Request:
+def post_json(
+    account: Account,
+    path: str,
+    headers: Mapping[str, str],
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+) -> Request:
     """Return a POST of a JSON object; fields that are None are left out.
 
+    Args:
+        options: of a speech: added to the fields as they are.
+
     Raises:
-        Invalid: a field cannot be written as JSON.
+        Invalid: a field cannot be written as JSON, or an option has the name of a field.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = add_options(fields, options)
     try:
         body = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError) as error:  # unpaired surrogates are a ValueError, too
@@ -47,14 +57,24 @@ def post_empty(account: Account, path: str, headers: Mapping[str, str]) -> Reque
     return Request("POST", account.base_url.rstrip("/") + path, {"Accept": "application/json", **headers}, b"")
 
 
-def post_form(account: Account, path: str, headers: Mapping[str, str], fields: Mapping[str, str]) -> Request:
+def post_form(
+    account: Account,
+    path: str,
+    headers: Mapping[str, str],
+    fields: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+) -> Request:
     """Return a POST of a multipart form of texts.
 
+    Args:
+        options: of a speech: added to the fields, texts as they are and other values as JSON.
+
     Raises:
-        Invalid: a text has unpaired surrogates.
+        Invalid: a text has unpaired surrogates, or an option has the name of a field.
     """
+    given = add_options(fields, options)
     try:
-        parts = {name: value.encode() for name, value in fields.items()}
+        parts = {name: _form_text(value).encode() for name, value in given.items()}
     except UnicodeEncodeError:
         raise Invalid("The request cannot be written as UTF-8.") from None
     boundary = hashlib.sha256(b"\0".join(parts.values())).hexdigest()  # a text cannot hold its own hash
@@ -82,6 +102,10 @@ def path_segment(job_id: str) -> str:
     if quoted in (".", ".."):
         return quoted.replace(".", "%2E")  # a client would resolve them to this segment and its parent
     return quoted
+
+
+def _form_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _post(account: Account, path: str, headers: Mapping[str, str], content_type: str, body: bytes) -> Request:

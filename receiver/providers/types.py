@@ -134,6 +134,7 @@ class Speech:
         model: the service's own name of a model.
         metadata: JSON values; sent where the service returns them when the job ends.
         webhook_url: the address for the webhook about this job, instead of the account's.
+        options: parameters of the service that are none of these fields, JSON values by name; sent as they are.
     """
 
     text: str
@@ -145,6 +146,7 @@ class Speech:
     model: str | None = None
     metadata: Mapping[str, Any] | None = None
     webhook_url: str | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ class Capabilities:
         known_voices: documented ids of voices of a service that does not list its voices; there may be others.
         several_outputs: a job can have more than one file.
         streaming: the service can deliver audio while it is being made.
+        pass_through: the `options` of a speech are sent.
         min_poll_seconds: the service's own limit between two polls of one job, seconds.
     """
 
@@ -227,6 +230,7 @@ class Capabilities:
     known_voices: tuple[str, ...] = ()
     several_outputs: bool = False
     streaming: bool = False
+    pass_through: bool = False
     min_poll_seconds: float = 1.0
 
     def values(self) -> dict[str, Any]:

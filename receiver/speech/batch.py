@@ -114,7 +114,7 @@ def open_batch(options: BatchOptions, source: JobSource) -> Iterator[Batch]:
 def _require_usable(preflight: Preflight, options: BatchOptions) -> None:
     if preflight.changed:
         raise SpeechError(
-            f"{line_numbers(preflight.changed)} different from the text that was submitted; report: {options.report}. "
+            f"{line_numbers(preflight.changed)} different from what was submitted; report: {options.report}. "
             "Restore the input, or run new lines as another batch, with another --output-dir. Nothing was submitted."
         )
     count = len(preflight.invalid_numbers)

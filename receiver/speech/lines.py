@@ -25,7 +25,7 @@ _EXTENSIONS = {"ogg": "ogg_opus", "opus": "ogg_opus"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechDefaults:
-    """Values for lines that do not set their own; the fields are those of `Speech`."""
+    """Values for lines that do not set their own; the fields are those of `Speech`, and each of `options` is one."""
 
     voice: str | None = None
     format: str | None = None
@@ -34,6 +34,7 @@ class SpeechDefaults:
     speed: float | None = None
     model: str | None = None
     metadata: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class _Fields(BaseModel):
     speed: float | None = None
     model: str | None = None
     metadata: dict[str, JsonValue] | None = None
+    options: dict[str, JsonValue] | None = None
     id: str | int | None = None
     output: str | None = None
 
@@ -144,6 +146,7 @@ def _line(
         speed=_or_default(fields.speed, defaults.speed),
         model=_or_default(fields.model, defaults.model),
         metadata=_or_default(fields.metadata, defaults.metadata),
+        options={**(defaults.options or {}), **(fields.options or {})} or None,
     )
     check(speech)
     return BatchLine(number, id, name, fields.output is not None, speech, digest_of(source, speech))

@@ -20,7 +20,8 @@ MAX_LINE_BYTES = 131_072
 """A longer line is invalid; no service accepts so much text in one request."""
 MAX_LINES = 100_000
 FIELDS = (
-    "text", "voice", "format", "sample_rate", "bitrate", "bitrate_kbps", "speed", "model", "metadata", "id", "output",
+    "text", "voice", "format", "sample_rate", "bitrate", "bitrate_kbps", "speed", "model", "metadata", "options", "id",
+    "output",
 )  # fmt: skip
 _BOM = b"\xef\xbb\xbf"
 
@@ -117,11 +118,11 @@ def _cells(header: list[str], row: list[str]) -> Mapping[str, Any] | UnusableRow
     found: dict[str, Any] = {
         name: cell.strip() for name, cell in zip(header, row, strict=False) if cell.strip()
     }  # fmt: skip
-    if "metadata" in found:
+    for name in {"metadata", "options"} & set(found):
         try:
-            found["metadata"] = read_strict_json_object(found["metadata"].encode())
+            found[name] = read_strict_json_object(found[name].encode())
         except InvalidJson:
-            return UnusableRow("metadata: it is not a JSON object")
+            return UnusableRow(f"{name}: it is not a JSON object")
     return found
 
 

@@ -32,6 +32,7 @@ class SpeechTask:
     Attributes:
         speech: the request; None to resume `job`.
         job: our id of an earlier job.
+        idempotency_key: the same key with the same speech is the same job.
         output: the file to save, or a stream for the audio; None leaves the audio in the storage.
         overwrite: what to do if the file exists.
         timeout: seconds for the whole task; None for no limit.
@@ -39,6 +40,7 @@ class SpeechTask:
 
     speech: Speech | None = None
     job: str | None = None
+    idempotency_key: str | None = None
     output: Path | BinaryIO | None = None
     overwrite: OverwritePolicy = OverwritePolicy.REFUSE
     timeout: float | None = None
@@ -69,6 +71,7 @@ async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -
         NotFound: there is no job to resume.
         SpeechError: the timeout has passed, or the store cannot be used; the message says how to resume.
         Invalid: the provider does not accept this request; nothing was stored or sent.
+        ClientKeyReused: the idempotency key belongs to another request.
     """
     run = _Run(client, task, progress)
     try:
@@ -131,7 +134,7 @@ class _Run:
         task = self._task
         if task.speech is not None:
             self._progress.state("submitting")
-            self._creating = asyncio.create_task(self._client.submit(task.speech))
+            self._creating = asyncio.create_task(self._client.submit(task.speech, task.idempotency_key))
             return await asyncio.shield(self._creating)
         row = await self._client.job(task.job or "")
         if row is None:

@@ -390,7 +390,7 @@ def test_a_batch_saves_every_line_reports_it_and_goes_on_where_it_was(site: Site
     lines.write_text("One.\n\nTwo, mended.\nThree and a half.\n")
     changed = site.command(*batch)
     assert changed.returncode == 1
-    assert "Line 4 is different from the text" in changed.stderr
+    assert "Line 4 is different from what was submitted" in changed.stderr
     lines.write_text("One.\n\nTwo, mended.\nThree.\n")
     mended = site.command(*batch, "--retry-failed")
     assert mended.returncode == 0, mended.stderr

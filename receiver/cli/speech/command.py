@@ -7,17 +7,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.options import Config, Json, check_choice, parse_key_values
+from receiver.cli.options import Config, Json, check_choice, parse_key_values, parse_options
+from receiver.cli.speech.standard_streams import STANDARD_STREAM, check_output, destination_of, read_text
 from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.speech.input_format import InputFormat
 
 if TYPE_CHECKING:
-    from receiver.durable_files import OverwritePolicy
     from receiver.engine.jobs.source import JobSource
     from receiver.providers.types import Speech
     from receiver.settings import Settings
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from receiver.speech.task import SpeechResult, SpeechTask
     from receiver.web.api.command_models import SpeechResult as ResultModel
 
-STANDARD_STREAM = "-"
-"""The file name that stands for standard input or standard output."""
 _FORMATS = tuple(str(format) for format in InputFormat)
 
 
@@ -48,6 +46,23 @@ def speech(
     model: Annotated[str | None, typer.Option(help="The service's name of a model.")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", help="KEY=VALUE, returned with the end of the job; repeatable.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="A parameter of the service that has no option here, sent as it is; repeatable. A VALUE that is JSON "
+            "is sent as such, any other as text.",
+        ),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Yours: the same key with the same request is the same job. A UUID v4 is also sent to the service.",
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -101,7 +116,9 @@ def speech(
         speed=speed,
         model=model,
         metadata=parse_key_values(metadata, "--metadata"),
+        options=parse_options(option),
     )
+    _check_key(idempotency_key, text)
     overwrite = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
     _require_one(TEXT=text, **{"--file": file, "--job": job})
     if file is not None:
@@ -127,8 +144,8 @@ def speech(
         raise typer.Exit(run_batch(settings, _choose_source(settings, source), options, level, json=json))
     if output_dir is not None or report is not None or input_format is not None:
         raise typer.BadParameter("--output-dir, --report and --input-format are for a batch: name it with --file.")
-    _check_output(output, overwrite, json)
-    task = SpeechTask(output=_destination(output), overwrite=overwrite, timeout=wait)
+    check_output(output, overwrite, json)
+    task = SpeechTask(output=destination_of(output), overwrite=overwrite, timeout=wait)
     if job is not None:
         if no_wait:
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
@@ -137,10 +154,11 @@ def speech(
         raise typer.Exit(_run_task(settings, row["source"], replace(task, job=row["id"]), level, json))
     name = _choose_source(settings, source)
     target = job_source(settings, name)
-    request = _request(_text(text or ""), defaults, output, name, target)
+    request = _request(read_text(text or ""), defaults, output, name, target)
     if no_wait:
-        raise typer.Exit(_create_job(settings, target, request, json))
-    raise typer.Exit(_run_task(settings, name, replace(task, speech=request), level, json))
+        raise typer.Exit(_create_job(settings, target, request, idempotency_key, json))
+    task = replace(task, speech=request, idempotency_key=idempotency_key)
+    raise typer.Exit(_run_task(settings, name, task, level, json))
 
 
 def _require_one(**given: str | None) -> None:
@@ -149,6 +167,19 @@ def _require_one(**given: str | None) -> None:
     if len(names) != 1:
         what = f"both {' and '.join(names)}" if names else "nothing"
         raise typer.BadParameter(f"Give TEXT, --file or --job; you gave {what}.")
+
+
+def _check_key(key: str | None, text: str | None) -> None:
+    """Check an idempotency key, which is for a single text: a batch has keys of its own."""
+    from receiver.model.ids import MAX_CLIENT_KEY, is_client_key
+
+    if key is None:
+        return
+    if text is None:
+        raise typer.BadParameter("is for a single TEXT; a batch has keys of its own.", param_hint="--idempotency-key")
+    if not is_client_key(key):
+        what = f"has up to {MAX_CLIENT_KEY} visible ASCII characters, and no space at either end."
+        raise typer.BadParameter(what, param_hint="--idempotency-key")
 
 
 def _input_format(name: str | None, file: str) -> InputFormat:
@@ -205,7 +236,7 @@ def _result_of(result: SpeechResult, settings: Settings) -> ResultModel:
     return ResultModel(**{**job, "files": files, "elapsed_seconds": round(result.seconds, 3), "error": error})
 
 
-def _create_job(settings: Settings, target: JobSource, request: Speech, json: bool) -> int:
+def _create_job(settings: Settings, target: JobSource, request: Speech, key: str | None, json: bool) -> int:
     from receiver.assembly.resources import open_database
     from receiver.cli.recording import auditor
     from receiver.engine.jobs.commands import describe_speech, new_job, submit_job
@@ -217,7 +248,7 @@ def _create_job(settings: Settings, target: JobSource, request: Speech, json: bo
         migrate(database)
         database.announce_commits()
         recorder = auditor(settings, AuditOperation.SPEAK).single(**describe_speech(target.name, request))
-        job = new_job(target, request, None, time.time(), random.Random())  # noqa: S311 - ids need no secrecy
+        job = new_job(target, request, key, time.time(), random.Random())  # noqa: S311 - ids need no secrecy
         row, _ = database.transact_again(submit_job, recorder, job)
     finally:
         database.close()
@@ -280,42 +311,7 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
         speed=defaults.speed,
         model=defaults.model,
         metadata=defaults.metadata,
+        options=defaults.options,
     )
     check_speech(target, request)
     return request
-
-
-def _text(text: str) -> str:
-    from receiver.speech.errors import SpeechError
-    from receiver.speech.rows import MAX_LINE_BYTES
-
-    if text != STANDARD_STREAM:
-        return text
-    raw = sys.stdin.buffer.read(MAX_LINE_BYTES + 1)
-    if len(raw) > MAX_LINE_BYTES:
-        raise SpeechError(f"Standard input has more than {MAX_LINE_BYTES} bytes, the maximum of one request.")
-    try:
-        return raw.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise SpeechError("Standard input is not UTF-8.") from None
-
-
-def _destination(output: str | None) -> Path | BinaryIO | None:
-    if output == STANDARD_STREAM:
-        return sys.stdout.buffer
-    return None if output is None else Path(output)
-
-
-def _check_output(output: str | None, overwrite: OverwritePolicy, json: bool) -> None:
-    from receiver.speech.errors import SpeechError
-    from receiver.speech.files import require_writable
-
-    if output is None:
-        return
-    if output == STANDARD_STREAM:
-        if json:
-            raise typer.BadParameter("--json prints to standard output, and so does `-o -`: name a file.")
-        if sys.stdout.isatty():
-            raise SpeechError("Standard output is a terminal. Redirect it, or name a file.")
-        return
-    require_writable(Path(output), overwrite)

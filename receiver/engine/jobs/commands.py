@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from receiver.engine.audit import ChangeRecorder
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
-from receiver.model.ids import new_job_id, new_submit_key
+from receiver.model.ids import is_submit_key, new_job_id, new_submit_key
 from receiver.model.metadata import indexed_pairs
 from receiver.providers.base import usable_word
+from receiver.providers.pass_through import check_options
 from receiver.providers.protocols import require_submitting
 from receiver.providers.types import Speech
 from receiver.store import jobs, throttle_state
@@ -37,13 +38,15 @@ def new_job(source: JobSource, speech: Speech, client_key: str | None, now: floa
 
     Args:
         client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.
+            One that is a UUID v4 is also the key that the provider gets; for any other a new UUID is stored.
         now: unix seconds.
     """
+    sent_as_it_is = client_key is not None and is_submit_key(client_key)
     return NewJob(
         id=new_job_id(now, rng.getrandbits(74)),
         source=source.name,
         request=request_of(speech),
-        submit_key=new_submit_key(rng.getrandbits(122)),
+        submit_key=client_key if client_key is not None and sent_as_it_is else new_submit_key(rng.getrandbits(122)),
         client_key=client_key,
         now=now,
         deadline_at=now + source.schedule.deadline_seconds,
@@ -67,17 +70,23 @@ def check_speech(source: JobSource, speech: Speech) -> None:
     Raises:
         Invalid: names the value and what is supported instead.
     """
-    require_submitting(source.provider).submit_request(source.account, speech, new_submit_key(0))
+    provider = require_submitting(source.provider)
+    check_options(provider.name, speech.options, source.capabilities)
+    provider.submit_request(source.account, speech, new_submit_key(0))
 
 
 def describe_speech(source: str, speech: Speech) -> dict[str, Any]:
-    """What the audit log says of a speech: not its text."""
-    return {"source": source, "voice": speech.voice, "model": speech.model, "characters": len(speech.text)}
+    """What the audit log says of a speech: not its text, and of its options only the names."""
+    options = {"options": sorted(speech.options)} if speech.options else {}
+    return {"source": source, "voice": speech.voice, "model": speech.model, "characters": len(speech.text), **options}
 
 
 def request_of(speech: Speech) -> dict[str, Any]:
-    """The speech as JSON values, without what the service decides."""
-    return {name: value for name, value in asdict(speech).items() if value is not None}
+    """The speech as JSON values, without what the service decides. No options are the same as an empty object."""
+    request = {name: value for name, value in asdict(speech).items() if value is not None}
+    if not speech.options:
+        request.pop("options", None)
+    return request
 
 
 def watch_job(

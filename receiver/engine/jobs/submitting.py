@@ -16,10 +16,12 @@ from receiver.engine.jobs.completion import JobCompletion, store_completion
 from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import pause_for
-from receiver.errors import UnusableAddress
+from receiver.errors import ReceiverError, UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
+from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.providers.pass_through import secret_texts
 from receiver.providers.protocols import require_submitting
 from receiver.providers.types import (
     Ended,
@@ -97,6 +99,7 @@ class Submitter:
             response = await deps.send(request)
             submitted = call_provider(provider.read_submit, account, response)
         except (ProviderError, UnusableAddress) as error:
+            _redact_options(error, speech)
             deps.telemetry.job_submitted(claim.source, claim.id, error.reason, error)
             if request is None and not claim.submits:  # nothing was sent, now or before
                 await self._end(claim, JobState.FAILED, error.reason, str(error))
@@ -205,3 +208,10 @@ class Submitter:
 
     def _jitter(self) -> float:
         return 0.8 + 0.4 * self._deps.rng.random()
+
+
+def _redact_options(error: ReceiverError, speech: Speech) -> None:
+    """Remove secrets that were passed on as options from the message: the service may quote what it was sent."""
+    secrets = secret_texts(speech.options)
+    if secrets:
+        error.args = (Redactor(secrets)(str(error)),)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from receiver.model.ids import CLIENT_KEY_PATTERN, MAX_CLIENT_KEY
 from receiver.model.metadata import MAX_PAIRS
 from receiver.model.printable import storable
 from receiver.model.timestamps import utc
@@ -75,7 +76,7 @@ Printable = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,254}[!-~])
 """Up to 256 printable ASCII characters without a space at either end."""
 ErrorWord = Annotated[str, StringConstraints(max_length=64)]
 """A kind or a reason of errors; the empty text stands for none."""
-IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=255)]
+IdempotencyKey = Annotated[str, StringConstraints(pattern=CLIENT_KEY_PATTERN, max_length=MAX_CLIENT_KEY)]
 HandlerName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 MetadataPair = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}=[^\x00]{0,256}$")]
 MetadataPairs = Annotated[

@@ -10,6 +10,7 @@ from receiver.model.redact import Redactor
 from receiver.model.redact_json import redact_json, redact_own_secrets
 from receiver.model.timestamps import utc
 from receiver.providers import types
+from receiver.providers.pass_through import show_options
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
 from receiver.web.api.fields import optional_utc
@@ -53,7 +54,14 @@ def job_of(row: Any, redact: Redactor) -> Job:
         event_id=row["event_id"],
         error_code=row["error_code"],
         error=None if row["error"] is None else redact(row["error"]),
-        request=redact_own_secrets(row["request"], redact),
+        request=redact_own_secrets(_shown_request(row["request"]), redact),
+    )
+
+
+def _shown_request(request: Any) -> Any:
+    """The submitted speech, without the texts of options such as `api_key`."""
+    return (
+        request if not request or "options" not in request else request | {"options": show_options(request["options"])}
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_speech
 from receiver.engine.jobs.service import NoApiAccess
+from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
 from receiver.providers.types import Invalid, Speech
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
@@ -45,6 +46,13 @@ class SpeechRequest(StrictRequestModel):
         dict[str, JsonValue] | None, Field(description="Returned with the event, if the service supports it.")
     ] = None
     webhook_url: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
+    options: Annotated[
+        dict[str, JsonValue] | None,
+        Field(
+            description="Parameters of the service that are none of these fields, sent as they are: up to "
+            f"{MAX_OPTIONS}, together {MAX_BYTES:,} bytes of JSON. The service may ignore one that it does not know."
+        ),
+    ] = None
 
 
 class SpeechHeaders(RequestModel):
@@ -52,7 +60,11 @@ class SpeechHeaders(RequestModel):
 
     key: Annotated[
         IdempotencyKey | None,
-        Field(alias="Idempotency-Key", description="Yours: the same key with the same body is the same job."),
+        Field(
+            alias="Idempotency-Key",
+            description="Yours: the same key with the same body is the same job. A service with idempotency keys gets "
+            "it as it is if it is a UUID v4, otherwise a UUID that is stored for it.",
+        ),
     ] = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -76,6 +77,7 @@ def test_json_lines_say_what_the_options_do_not() -> None:
 def test_every_field_is_taken_by_its_name(form: InputFormat) -> None:
     row: dict[str, Any] = dict.fromkeys(FIELDS, "x") | {"format": "mp3", "sample_rate": 24000, "speed": 1.5, "id": "i"}
     row |= {"bitrate": 64, "metadata": {"a": 1}, "output": "o.mp3", "model": "standard", "voice": "alloy"}
+    row |= {"options": {"seed": 7, "style": "calm"}}
     del row["bitrate_kbps"]
     cells = (json.dumps(value) if isinstance(value, dict) else str(value) for value in row.values())
     table = io.StringIO()
@@ -83,8 +85,17 @@ def test_every_field_is_taken_by_its_name(form: InputFormat) -> None:
     data = json.dumps(row) if form is InputFormat.JSONL else table.getvalue()
     [line] = good(data.encode(), form)
     wanted = {"format": "mp3", "sample_rate": 24000, "bitrate_kbps": 64, "speed": 1.5, "model": "standard"}
-    assert line.speech == Speech(text="x", voice="alloy", metadata={"a": 1}, **wanted)
+    wanted |= {"metadata": {"a": 1}, "options": {"seed": 7, "style": "calm"}}
+    assert line.speech == Speech(text="x", voice="alloy", **wanted)
     assert (line.id, line.name) == ("i", "o.mp3")
+
+
+def test_each_option_of_the_command_is_for_lines_that_do_not_set_it() -> None:
+    defaults = SpeechDefaults(voice="alloy", options={"seed": 1, "style": "calm"})
+    rows = b'{"text": "a", "options": {"seed": 2}}\n{"text": "b", "options": {}}\n{"text": "c"}\n'
+    found = [line.speech.options for line in good(rows, InputFormat.JSONL, defaults)]
+    assert found == [{"seed": 2, "style": "calm"}, {"seed": 1, "style": "calm"}, {"seed": 1, "style": "calm"}]
+    assert good(b'{"text": "a", "options": {}}', InputFormat.JSONL)[0].speech.options is None
 
 
 def test_csv_rows_are_numbered_by_their_first_line_and_empty_cells_are_left_to_the_options() -> None:
@@ -128,6 +139,13 @@ def test_a_format_follows_from_the_output_where_the_service_has_it() -> None:
         (b"text,sample_rate\na,many\n", InputFormat.CSV, "sample_rate: "),
         (b"text,metadata\na,many\n", InputFormat.CSV, "metadata: it is not a JSON object"),
         (b"voice,text\nalloy,\n", InputFormat.CSV, "no text"),
+        (b'{"text": "a", "options": "fast"}', InputFormat.JSONL, "options: "),
+        (
+            b'{"text": "a", "options": {"output_format": "mp3"}}',
+            InputFormat.JSONL,
+            "'output_format' cannot be an option",
+        ),
+        (b"text,options\na,fast\n", InputFormat.CSV, "options: it is not a JSON object"),
     ],
 )
 def test_a_line_that_cannot_be_used_says_why_and_the_next_one_is_read(data: bytes, form: InputFormat, why: str) -> None:
@@ -169,7 +187,12 @@ def test_another_speech_has_another_digest_and_the_same_one_the_same() -> None:
     one = Speech(text="a", voice="b", metadata={"x": 1, "y": 2})
     same = Speech(text="a", voice="b", metadata={"y": 2, "x": 1})
     assert digest_of("s", one) == digest_of("s", same)
-    assert len({digest_of("s", one), digest_of("t", one), digest_of("s", Speech(text="a", voice="c"))}) == 3
+    others = [
+        Speech(text="a", voice="c"),
+        *(replace(one, options=given) for given in ({"s": 1}, {"s": 2}, {"s": True})),
+    ]
+    assert len({digest_of("s", one), digest_of("t", one), *(digest_of("s", other) for other in others)}) == 6
+    assert digest_of("s", replace(one, options={})) == digest_of("s", one)
 
 
 @given(st.binary(max_size=300), st.sampled_from(list(InputFormat)))

@@ -424,6 +424,18 @@ def test_one_client_key_is_one_job_and_no_other_request(database: Database) -> N
     assert len(database.query(job_pages.list_jobs, JobFilter(), 9)) == 1
 
 
+def test_a_client_key_with_other_options_is_another_request(database: Database) -> None:
+    given = {"seed": 1, "x": {"deep": [1.0, None, "ü"]}}
+    first, _ = enqueue(database, 1, "mine", request=SPEECH | {"options": given})
+    again = SPEECH | {"options": dict(reversed(given.items()))}
+    assert enqueue(database, 2, "mine", request=again) == (first, False)
+    for other in ({"seed": 2}, given | {"seed": True}, given | {"seed": "1"}, {"seed": 1}):
+        with pytest.raises(ClientKeyReused):
+            enqueue(database, 3, "mine", request=SPEECH | {"options": other})
+    with pytest.raises(ClientKeyReused):
+        enqueue(database, 4, "mine")
+
+
 def test_what_is_to_be_submitted_is_claimed_before_what_is_to_be_polled(database: Database) -> None:
     watch(database, "a", at=NOW - 99)
     enqueue(database)

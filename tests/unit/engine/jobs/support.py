@@ -241,10 +241,10 @@ class Polling:
             for job in ids:
                 assert database.transact(watch_job, job_source, job, self.clock.now(), self.rng)[1]
 
-    def submit(self, text: str = "Hello", client_key: str | None = None, source: str = "miragic") -> str:
+    def submit(self, text: str = "Hello", client_key: str | None = None, source: str = "miragic", **fields: Any) -> str:
         """As the command does; our id of the job."""
         with self.writing() as database:
-            speech = Speech(text=text, voice="alloy")
+            speech = Speech(text=text, voice="alloy", **fields)
             job = new_job(self.sources[source], speech, client_key, self.clock.now(), self.rng)
             row, _ = database.transact(submit_job, recorder(), job)
         return str(row["id"])
