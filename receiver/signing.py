@@ -15,9 +15,9 @@ import re
 import time
 from collections.abc import Sequence
 
-from receiver.model.scheme import MAX_SIGNATURES, text_key
-from receiver.model.signature import timestamped_signature
-from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
+from receiver.model.scheme import MAX_SIGNATURES
+from receiver.model.secret_keys import text_key
+from receiver.model.signature import STANDARD_WEBHOOKS
 
 __all__ = ["sign_standard_webhooks", "sign_tts"]
 
@@ -35,13 +35,15 @@ def sign_tts(body: bytes, secrets: str | Sequence[str], *, timestamp: int | None
     Raises:
         ValueError: there is no secret, there are too many, or one cannot be used. The message does not contain it.
     """
-    known = _secrets(secrets)
-    for number, secret in enumerate(known, 1):
+    seconds = _seconds(timestamp)
+    elements = [f"t={seconds}"]
+    for number, secret in enumerate(_secrets(secrets), 1):
         try:
-            text_key("", secret)
+            key = text_key("", secret)
         except ValueError as error:
             raise ValueError(f"The secret {number} {error}.") from None
-    return {"X-TTS-Signature": timestamped_signature(known, "v1", body, _seconds(timestamp))}
+        elements.append(f"v1={key.mac(b'%d.' % seconds, body).hex()}")
+    return {"X-TTS-Signature": ",".join(elements)}
 
 
 def sign_standard_webhooks(

@@ -14,7 +14,7 @@ from receiver.cli.forward_test.message import AudioFile, EventData
 from receiver.cli.forward_test.target import HOST, PATH, USE, table_lines
 from receiver.cli.secret_file import new_secret
 from receiver.model.event import COMPLETED
-from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
+from receiver.model.signature import STANDARD_WEBHOOKS
 from receiver.simulator.serving import LoopServer
 
 TIMEOUT_SECONDS = 30.0

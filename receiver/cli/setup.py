@@ -231,7 +231,7 @@ def _check_keys(settings: Settings, now: float) -> list[ConfigProblem]:
 def _print_summary(settings: Settings, role: Role, registry: Registry, database: Database) -> None:
     from receiver.cli.store_check import audio_notes, count_waiting, space_note, store_note
     from receiver.engine.handler_options import target_of
-    from receiver.engine.key_notes import key_notes
+    from receiver.engine.key_notes import key_notes, signature_notes
     from receiver.engine.routing import doubtful_types
     from receiver.model.event import OUR_TYPES
     from receiver.store import views
@@ -264,6 +264,8 @@ def _print_summary(settings: Settings, role: Role, registry: Registry, database:
     for name, source in settings.sources.items():
         intake = f"POST {settings.webhook_path(name)}" if source.receives_webhooks else "polled"
         echo(f"  source   {name}: {intake}, {source.provider_name}{f' at {source.origin}' if source.origin else ''}")
+        for note in signature_notes(source):
+            echo(f"           {note}")
         if source.api_key is None:
             echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):

@@ -20,12 +20,15 @@ from receiver.errors import InvalidJson, MalformedDelivery, NotFound, ReceiverEr
 if TYPE_CHECKING:
     import httpx
 
-    from receiver.model.scheme import Scheme
+    from receiver.model.scheme import Key, Scheme
     from receiver.providers.protocols import WebhookProvider
     from receiver.settings import Settings, Source
 
 OUTSIDE_TOLERANCE = 3
 """The exit code for a valid signature whose time is too old or too new."""
+
+LAST_TIME = 253_402_300_799
+"""The last second of the year 9999."""
 
 SourceName = Annotated[str, typer.Option("--source", help="The configured source.")]
 
@@ -217,7 +220,9 @@ def read_body(file: BinaryIO, limit: int) -> bytes:
 def sign(
     source: SourceName,
     config: Config = None,
-    at: Annotated[int | None, typer.Option(help="Time of the signature in unix seconds. Default: now.")] = None,
+    at: Annotated[
+        int | None, typer.Option(min=0, max=LAST_TIME, help="Time of the signature in unix seconds. Default: now.")
+    ] = None,
 ) -> None:
     """Print the signature headers for a body on standard input, as in curl -H "$(tts-receiver sign … < body)"."""
     from receiver.settings import load
@@ -259,13 +264,16 @@ def verify(
         verified = scheme.verify(headers, body, keys, now)
     except SignatureError as error:
         echo(f"✗ The signature is invalid ({error.reason}): {error}")
+        _print_steps(scheme, headers, body, keys, now)
         hint = explain(scheme, headers, body, keys, now) or _explain_other_source(settings, source, headers, body, now)
         if hint:
             echo(f"  {hint}")
         echo(f"  Tried: {', '.join(key.id for key in keys)}, over {len(body)} bytes of body.")
         raise typer.Exit(1) from None
     echo(f"✓ The signature is valid: made with {verified.key_id} over {len(body)} bytes of body.")
+    _print_steps(scheme, headers, body, keys, now)
     if verified.skew is None:
+        echo("  No time is signed: it is never too old. Sent again, it is a duplicate while its event is stored.")
         return
     echo(f"  Signed {abs(verified.skew):.0f} s {'ago' if verified.skew >= 0 else 'in the future'}.")
     if abs(verified.skew) > source_settings.tolerance_seconds:
@@ -276,6 +284,15 @@ def verify(
             f"A delivery with it would be {done} now."
         )
         raise typer.Exit(OUTSIDE_TOLERANCE)
+
+
+def _print_steps(
+    scheme: Scheme, headers: list[tuple[bytes, bytes]], body: bytes, keys: tuple[Key, ...], now: float
+) -> None:
+    from receiver.model.signature_steps import verification_steps
+
+    for step in verification_steps(scheme, headers, body, keys, now):
+        echo(f"  {'✓' if step.done else '✗'} {step.name:11} {step.text}")
 
 
 def _explain_other_source(

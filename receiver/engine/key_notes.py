@@ -30,6 +30,17 @@ def key_notes(name: str, source: Source, uses: KeyUses, now: float) -> list[str]
     return notes
 
 
+def signature_notes(source: Source) -> list[str]:
+    """How deliveries are signed, if the configuration says so, and what follows if no time is signed."""
+    scheme = source.scheme
+    if scheme is None or not source.receives_webhooks:
+        return []
+    notes = [f"signature: {scheme.spec.summary}"] if source.signature is not None else []
+    if not scheme.spec.signs_time:
+        notes.append("! the signature has no time: a recorded delivery can be sent again, and is then a duplicate")
+    return notes
+
+
 def retirable_at(used: tuple[float, float] | None, others: list[tuple[float, float]], window: float) -> float | None:
     """When a signing secret is safe to remove, unix seconds; None while no newer one is in use.
 

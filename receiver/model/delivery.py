@@ -26,12 +26,14 @@ class Parsed(NamedTuple):
         payload: normalised fields: `status`, `audio_endpoint`, `audio_url`, `audio_url_expires_at`,
             `chars_charged`, `metadata`, `error {code, message}` where known; the whole body for other types.
         notes: slugs of anomalies, for the log.
+        event_id: the event's own id in the signed body; None if it has none. Only for an event that ends no job.
     """
 
     type: str
     job_id: str | None
     payload: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    event_id: str | None = None
 
 
 class Delivery(NamedTuple):
@@ -75,11 +77,12 @@ class Delivery(NamedTuple):
 def identity(parsed: Parsed, message_id: str | None, body: bytes) -> str:
     """The event's key, which identifies it with source and type: the same for webhooks and polls, of signed bytes only.
 
-    The job id for a terminal event; for any other the message id, or else the body's SHA-256.
+    The job id for a terminal event; for any other the event's id in the body, else the message id, else the body's
+    SHA-256.
 
     Args:
         message_id: the signed message id; None if the scheme signs none.
     """
     if parsed.type in TERMINAL and parsed.job_id is not None:
         return parsed.job_id
-    return message_id or hashlib.sha256(body).hexdigest()
+    return parsed.event_id or message_id or hashlib.sha256(body).hexdigest()

@@ -14,14 +14,13 @@ from dataclasses import replace
 from receiver.errors import SignatureError
 from receiver.model.body_candidates import body_candidates
 from receiver.model.delivery import Headers
+from receiver.model.other_settings import WEAK_DIGESTS, other_settings
 from receiver.model.scheme import Key, Scheme
 
 MAX_HEADERS = 16
 """With more header lines of one name than this, none is tried alone."""
 
 _MILLISECONDS = re.compile(rb"(?:\A|\bt=)([0-9]{13})(?:\Z|,)")
-_DIGITS = re.compile(rb"\bt=([0-9]+)")
-_HEX = re.compile(rb"\b[0-9a-fA-F]{64}\b")
 _STRAY = re.compile(rb"[\s\"'\xa0\xc2\xe2\x80\x8b\x9c\x9d]+")
 """Characters that copying from a page, a terminal or a log adds: line breaks, quotes, other kinds of spaces."""
 
@@ -97,17 +96,21 @@ def _other_secrets(keys: Sequence[Key]) -> Iterator[tuple[str, list[Key]]]:
 
 
 def _other_text(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Key]) -> str | None:
-    """Other text that the sender may have signed, where the signature is in hex; or a time in the wrong unit."""
+    """Other text that the sender may have signed, another digest or encoding; or a time in the wrong unit."""
+    text, other = scheme.spec.signed_content, other_settings(scheme.spec, headers, body, keys)
     values = [value for name, value in headers if name.decode("latin-1") in scheme.headers]
-    signatures = {found.lower() for value in values for found in _HEX.findall(value)}
-    times = [time for value in values for time in _DIGITS.findall(value)]
-
-    def signs(*text: bytes) -> bool:
-        return any(key.mac(*text).hex().encode() in signatures for key in keys if not key.public)
-
-    if times and signs(body):
-        return "It is valid for the body alone: the sender must sign t, a dot and the body."
-    if any(_MILLISECONDS.search(value) for value in values):
+    if scheme.spec.timestamp_format == "seconds" and any(_MILLISECONDS.search(value) for value in values):
         seconds = "The time in the header is in milliseconds: the sender must send and sign unix seconds."
-        return f"{seconds} Otherwise it is valid." if any(signs(time, b".", body) for time in times) else seconds
-    return None
+        return f"{seconds} Otherwise it is valid." if other == {} else seconds
+    if other is None:
+        return None
+    digest = other.get("digest", "")
+    if digest in WEAK_DIGESTS:
+        return f"It is valid with {digest.upper()}, which is too weak to be accepted: the sender must use SHA-256."
+    if not other:
+        return (
+            "The HMAC is right, but the header has another form than prefix, separator and timestamp_prefix describe."
+        )
+    settings = ", ".join(f'{key} = "{value}"' for key, value in other.items())
+    alone = "for the body alone, " if other == {"signed_content": "{body}"} else ""
+    return f"It is valid {alone}with {settings}. The source expects that {text} is signed."

@@ -6,8 +6,7 @@ old.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,15 +14,14 @@ from cryptography.hazmat.primitives import hashes, hmac
 
 from receiver.errors import SignatureError
 from receiver.model.delivery import Headers
+from receiver.model.signature_spec import SignatureSpec
 
 MAX_SIGNATURES = 16
 """More signatures than this in one header are refused: no legitimate sender has so many keys."""
-SECONDS = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
-"""Unix seconds in a header."""
 WHITE_SPACE = " \t"
 """White space allowed around a header's value and the elements of a list in it (RFC 9110, 5.5 and 5.6.1)."""
 
-_SHA256 = hashes.SHA256()
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha512": hashes.SHA512()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class Key:
         public: whether `secret` is an ed25519 public key (`v1a`).
         not_before: unix seconds before which the key is not accepted; None for no limit.
         not_after: unix seconds after which the key is not accepted; None for no limit.
+        digest: of the HMAC: `sha256` or `sha512`.
     """
 
     id: str
@@ -43,16 +42,17 @@ class Key:
     public: bool = False
     not_before: float | None = None
     not_after: float | None = None
+    digest: str = "sha256"
     _mac: hmac.HMAC = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_mac", hmac.HMAC(self.secret, _SHA256))
+        object.__setattr__(self, "_mac", hmac.HMAC(self.secret, _DIGESTS[self.digest]))
 
     def __repr__(self) -> str:
         return f"Key(id={self.id!r})"
 
     def mac(self, *parts: bytes) -> bytes:
-        """HMAC-SHA256 over the concatenated parts."""
+        """The HMAC of the concatenated parts."""
         mac = self._mac.copy()  # takes half as long as a new HMAC
         for part in parts:
             mac.update(part)
@@ -74,16 +74,17 @@ class Verified(NamedTuple):
     """
 
     key_id: str
-    timestamp: int | None
+    timestamp: float | None
     skew: float | None
     message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one family of services signs.
+    """How one service, or one family of services, signs.
 
     Attributes:
+        spec: what its signatures consist of.
         headers: lower-case names of every header that `verify` reads; they are stored with the event.
         parse_secret: (key id, secret text) to a `Key`; raises ValueError, with a message for an operator, if the text
             is not a secret.
@@ -93,6 +94,7 @@ class Scheme:
     """
 
     name: str
+    spec: SignatureSpec
     headers: tuple[str, ...]
     parse_secret: Callable[[str, str], Key]
     verify: Callable[[Headers, bytes, Sequence[Key], float], Verified]
@@ -127,16 +129,9 @@ def malformed(what: str) -> SignatureError:
     return SignatureError(what, reason="malformed_header")
 
 
-def active_keys(keys: Iterable[Key], now: float) -> list[Key]:
-    """The keys that are accepted at `now`, unix seconds.
-
-    Raises:
-        SignatureError: there is no such key.
-    """
-    active = [key for key in keys if key.active(now)]
-    if not active:
-        raise SignatureError("No configured signing secret is valid at this time.", reason="no_active_key")
-    return active
+def no_active_key() -> SignatureError:
+    """The error for a time at which none of the keys is accepted."""
+    return SignatureError("No configured signing secret is valid at this time.", reason="no_active_key")
 
 
 def mismatch() -> SignatureError:
@@ -145,10 +140,3 @@ def mismatch() -> SignatureError:
         "No configured signing secret makes this signature over this body: another secret, or a changed body.",
         reason="mismatch",
     )
-
-
-def text_key(id_: str, text: str) -> Key:
-    """A key whose secret is used as text, even if it looks like hex or base64."""
-    if not text or text != text.strip():
-        raise ValueError("is empty or has white space around it")
-    return Key(id_, text.encode())

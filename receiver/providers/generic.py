@@ -13,6 +13,7 @@ from typing import Any
 from receiver.errors import MalformedDelivery
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
+from receiver.model.scheme import Scheme
 from receiver.providers.audio_urls import audio_payload, file_urls, is_own_origin, temporary_request
 from receiver.providers.base import AudioRequest, header_word, read_json_object, usable_word
 from receiver.providers.fields import (
@@ -41,9 +42,9 @@ def generic_provider(spec: GenericSpec, base_url: str = "") -> Generic:
     Args:
         base_url: the service's address; empty if no request to it needs one.
     """
-    if spec.scheme is not None:
+    if spec.signature is not None:
         kind = GenericPolledWebhooks if spec.status_path is not None else GenericWebhooks
-        return kind(spec, base_url, spec.scheme)
+        return kind(spec, base_url, spec.signature)
     return GenericPolled(spec, base_url) if spec.status_path is not None else Generic(spec, base_url)
 
 
@@ -127,11 +128,12 @@ class GenericPolled(Generic):
 
 
 class GenericWebhooks(Generic):
-    """A source that receives webhooks: its table names a signature `scheme`."""
+    """A source that receives webhooks: it has a `signature`."""
 
-    def __init__(self, spec: GenericSpec, base_url: str, scheme: str) -> None:
+    def __init__(self, spec: GenericSpec, base_url: str, signature: Scheme) -> None:
         super().__init__(spec, base_url)
-        self.scheme = scheme
+        self.scheme = signature.name
+        self._signed_headers = signature.headers
         self.kept_headers: tuple[str, ...] = (spec.event_header.lower(),) if spec.event_header else ()
         self.retry_window_seconds = RETRY_WINDOW_SECONDS
 
@@ -168,7 +170,10 @@ class GenericWebhooks(Generic):
         if event_type is None:
             if word != TEST:
                 notes.append("unknown_event")
-            return Parsed(str(word), job_id, document, tuple(notes))
+            event_id = find_first(document, spec.event_id)
+            if event_id is not None and usable_word(event_id) is None:
+                notes.append("unusable_event_id")
+            return Parsed(str(word), job_id, document, tuple(notes), usable_word(event_id))
         if job_id is None:
             raise MalformedDelivery(f"{event_type} without a usable job id.", reason="no_job_id")
         return Parsed(event_type, job_id, self._payload(event_type, document), tuple(notes))
@@ -176,7 +181,7 @@ class GenericWebhooks(Generic):
     def delivery_headers(self, event: str, delivery_id: str) -> list[tuple[str, str]]:
         """Return the configured event header, unless the signature's headers include it."""
         name = self.spec.event_header
-        return [(name, self._event_word(event))] if name and name.lower() not in self.spec.signed_headers else []
+        return [(name, self._event_word(event))] if name and name.lower() not in self._signed_headers else []
 
     def sample_body(
         self, event: str, job_id: str, created_at: str, metadata: Mapping[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from receiver.model.scheme import Scheme
 from receiver.providers.json_path import JsonPath
 
 JOB_ID = "{job_id}"
@@ -15,10 +16,10 @@ class GenericSpec:
     """The checked description of a service. Paths that are not configured are empty.
 
     Attributes:
-        scheme: the signature scheme's name; None for a service that sends no webhooks.
-        signed_headers: lower-case names of the headers that the scheme reads and writes.
+        signature: how deliveries are signed; None for a service that sends no webhooks.
         event_header: an unsigned header with the event word; it can name a `test`, and nothing else.
         event: paths of the event word; of several paths the first with a value counts. The same for the other paths.
+        event_id: paths of the id of an event that ends no job.
         completed_words: event and status words that mean `job.completed`, in lower case.
         failed_words: likewise for `job.failed`; they take precedence.
         status_path: the path of a job's status below the base address, with `{job_id}` in it; None for a service
@@ -28,10 +29,10 @@ class GenericSpec:
         audio_needs_key: whether audio at the service's own origin is fetched with the API key.
     """
 
-    scheme: str | None = None
-    signed_headers: tuple[str, ...] = ()
+    signature: Scheme | None = None
     event_header: str | None = None
     event: tuple[JsonPath, ...] = ()
+    event_id: tuple[JsonPath, ...] = ()
     job_id: tuple[JsonPath, ...] = ()
     status: tuple[JsonPath, ...] = ()
     audio_url: tuple[JsonPath, ...] = ()

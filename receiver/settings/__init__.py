@@ -12,6 +12,7 @@ from receiver.settings.api import Api, ApiToken
 from receiver.settings.base import suggestion
 from receiver.settings.generic import GenericTable
 from receiver.settings.loading import load, load_partial
+from receiver.settings.signature import SignatureTable
 from receiver.settings.source import WEBHOOK_SECONDS, Poll, SigningSecret, Source
 from receiver.settings.tables import (
     TABLES,
@@ -31,6 +32,6 @@ from receiver.settings.users import ConsoleUser
 
 __all__ = [
     "TABLES", "WEBHOOK_SECONDS", "Api", "ApiToken", "Audio", "Console", "ConsoleUser", "Dispatch", "GenericTable",
-    "HandlerSettings", "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SigningSecret",
-    "Source", "Store", "load", "load_partial", "suggestion",
+    "HandlerSettings", "HandlerTls", "Logs", "Plugins", "Poll", "Search", "Server", "Settings", "SignatureTable",
+    "SigningSecret", "Source", "Store", "load", "load_partial", "suggestion",
 ]  # fmt: skip

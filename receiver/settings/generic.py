@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.model.event import COMPLETED, FAILED
 from receiver.model.scheme import Scheme
-from receiver.model.signature import SCHEMES, timestamped
 from receiver.providers.generic import Generic, generic_provider
 from receiver.providers.generic_spec import GenericSpec, status_path
 from receiver.providers.json_path import parse_path
-from receiver.settings.base import Table
+from receiver.settings.base import HeaderName, Table
+from receiver.settings.signature import PRIVATE_HEADERS
 
-STRIPE_LIKE = "stripe-like"
-PRIVATE_HEADERS = ("authorization", "cookie", "proxy-authorization")
-"""Headers that are neither stored with an event nor read."""
 FRAMING_HEADERS = ("accept", "connection", "content-length", "host", "transfer-encoding")
 """Headers that the HTTP client sets itself."""
 
@@ -50,19 +47,17 @@ def _word(value: str) -> str:
 Texts = BeforeValidator(_texts)
 JsonPaths = Annotated[tuple[Annotated[str, AfterValidator(_json_path)], ...], NoDecode, Texts]
 Words = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], NoDecode, Texts]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class GenericTable(Table):
-    """A service that is not built in: with webhooks (`scheme`), a status request (`status_url`), or both.
+    """A service that is not built in: with webhooks (the source's `signature`), a status request, or both.
 
     The location of a value is a dotted path, or a list of paths, of which the first one with a value is used.
     """
 
-    scheme: Literal["tts", "elevenlabs", "standard-webhooks", "github-like", "stripe-like"] | None = None
-    signature_header: HeaderName | None = None
     event_header: HeaderName | None = None
     event: JsonPaths = ()
+    event_id: JsonPaths = ()
     job_id: JsonPaths = ()
     status: JsonPaths = ()
     completed_words: Words = ("completed",)
@@ -78,38 +73,33 @@ class GenericTable(Table):
     min_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 1.0
     audio_needs_key: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, given: Any) -> Any:
+        """Show the lines that replace the keys of earlier releases."""
+        if isinstance(given, dict) and ("scheme" in given or "signature_header" in given):
+            raise ValueError(_moved_keys(given))
+        return given
+
     @model_validator(mode="after")
     def _check(self) -> GenericTable:
-        if self.scheme is None and self.status_url is None:
-            raise ValueError(
-                "scheme: is missing, and status_url as well: the end of a job could never be known. Set the scheme of "
-                "signed deliveries, or the address of a job's status"
-            )
-        if (self.scheme == STRIPE_LIKE) != (self.signature_header is not None):
-            raise ValueError(
-                f"signature_header: {'is missing' if self.scheme == STRIPE_LIKE else 'is not for this scheme'}; "
-                f"it is the header of scheme = {STRIPE_LIKE!r}; the other schemes have their own"
-            )
-        for key in ("signature_header", "event_header"):
-            if (getattr(self, key) or "").lower() in PRIVATE_HEADERS:
-                raise ValueError(f"{key}: is a header with credentials, and would be stored with each event")
+        if (self.event_header or "").lower() in PRIVATE_HEADERS:
+            raise ValueError("event_header: is a header with credentials, and would be stored with each event")
         if self.auth_header.lower() in FRAMING_HEADERS:
             raise ValueError("auth_header: is a header that the HTTP client sets itself")
-        self._check_paths()
+        if self.status_url is not None and not self.status:
+            raise ValueError("status: is missing; it is the path of the status in the response of status_url")
         self._check_words()
         return self
 
-    def _check_paths(self) -> None:
-        if self.scheme is not None:
-            if not self.job_id:
-                raise ValueError("job_id: is missing; no delivery could end a job. It is a path such as data.job_id")
-            if not (self.event or self.status):
-                raise ValueError(
-                    "event: is missing, and so is status: no delivery could be read. Set one of them to a path in the "
-                    "signed body; event_header is not signed and can only name a test"
-                )
-        if self.status_url is not None and not self.status:
-            raise ValueError("status: is missing; it is the path of the status in the response of status_url")
+    def _check_deliveries(self) -> None:
+        if not self.job_id:
+            raise ValueError("job_id: is missing; no delivery could end a job. It is a path such as data.job_id")
+        if not (self.event or self.status):
+            raise ValueError(
+                "event: is missing, and so is status: no delivery could be read. Set one of them to a path in the "
+                "signed body; event_header is not signed and can only name a test"
+            )
 
     def _check_words(self) -> None:
         if not self.completed_words:
@@ -118,20 +108,17 @@ class GenericTable(Table):
         if both:
             raise ValueError(f"failed_words: {sorted(both)[0]!r} cannot mean both completed and failed")
 
-    @property
-    def signature(self) -> Scheme | None:
-        """The scheme of its signatures; None if it sends no deliveries."""
-        if self.scheme == STRIPE_LIKE and self.signature_header is not None:
-            return timestamped(STRIPE_LIKE, self.signature_header, "v1")
-        return SCHEMES[self.scheme] if self.scheme is not None else None
-
-    def provider(self, base_url: str) -> Generic:
+    def provider(self, base_url: str, signature: Scheme | None = None) -> Generic:
         """The provider that this table describes.
 
+        Args:
+            signature: how its deliveries are signed; None if it sends none.
+
         Raises:
-            ValueError: `status_url` or `audio_needs_key` does not fit `base_url`; the message begins with the key.
+            ValueError: a key is missing, or does not fit `base_url`; the message begins with the key.
         """
-        signature = self.signature
+        if signature is not None:
+            self._check_deliveries()
         path = None
         if self.status_url is not None:
             try:
@@ -140,11 +127,20 @@ class GenericTable(Table):
                 raise ValueError(f"status_url: {error}") from None
         paths = {
             key: tuple(parse_path(text) for text in getattr(self, key))
-            for key in ("event", "job_id", "status", "audio_url", "error_code", "error_message", "metadata", "progress")
+            for key in (
+                "event",
+                "event_id",
+                "job_id",
+                "status",
+                "audio_url",
+                "error_code",
+                "error_message",
+                "metadata",
+                "progress",
+            )
         }
         spec = GenericSpec(
-            scheme=self.scheme,
-            signed_headers=signature.headers if signature else (),
+            signature=signature,
             event_header=self.event_header,
             completed_words=self.completed_words,
             failed_words=self.failed_words,
@@ -156,3 +152,22 @@ class GenericTable(Table):
             **paths,
         )
         return generic_provider(spec, base_url)
+
+
+_MOVED_PRESETS = {"github-like": "github", "stripe-like": "stripe"}
+"""The presets whose names differ from those of the earlier `scheme`."""
+
+
+def _moved_keys(given: dict[str, Any]) -> str:
+    """What to write instead of `scheme` and `signature_header`."""
+    key, scheme, header = (
+        "scheme" if "scheme" in given else "signature_header",
+        given.get("scheme"),
+        given.get("signature_header"),
+    )
+    preset = _MOVED_PRESETS.get(str(scheme), str(scheme or "stripe"))
+    lines = ["[sources.NAME.signature]", f"preset = {json.dumps(preset)}"]
+    if header is not None:
+        lines.append(f"header = {json.dumps(str(header))}")
+    old = " and ".join(name for name in ("scheme", "signature_header") if name in given)
+    return f"{key}: has moved to a table of its own. Replace {old} by:\n    " + "\n    ".join(lines)

@@ -12,6 +12,7 @@ from receiver.errors import ConfigProblem, PluginError
 from receiver.settings.api import ApiToken
 from receiver.settings.base import Table, suggestion
 from receiver.settings.generic import GenericTable
+from receiver.settings.signature import SignatureTable
 from receiver.settings.source import NO_CHANNEL, Poll, SigningSecret, Source
 from receiver.settings.tables import TABLES, HandlerSettings, Settings
 from receiver.settings.tls import HandlerTls
@@ -72,8 +73,8 @@ def problem_of(item: Any, table: Sequence[str] = ()) -> ConfigProblem:
     if not location and message.startswith(("sources.", "server.")):
         where, _, message = message.partition(": ")  # a check across tables names its key first
     if _is_whole_source(location) and ":" in message:
-        key, _, message = message.partition(": ")  # a check of the whole source, or of its generic table, names its key
-        where = f"{where}.{key}"
+        key, _, message = message.partition(": ")  # a check of a whole table names its key
+        where, message = f"{where}.{key}", message.replace("[sources.NAME.", f"[sources.{location[1]}.")
     return ConfigProblem(where, message[:1].lower() + message[1:])
 
 
@@ -91,8 +92,11 @@ def read_handler_table(options: Mapping[str, Any]) -> HandlerSettings:
 
 
 def _is_whole_source(location: Sequence[Any]) -> bool:
-    """Whether the location is a source as a whole, or its generic table as a whole."""
-    return bool(location) and location[0] == "sources" and (len(location) == 2 or tuple(location[2:]) == ("generic",))
+    """Whether the location is a source as a whole, or one of its tables that describe another service."""
+    inner = tuple(location[2:])
+    return (
+        bool(location) and location[0] == "sources" and (len(location) == 2 or inner in (("generic",), ("signature",)))
+    )
 
 
 def _known_keys(location: list[str]) -> list[str]:
@@ -109,8 +113,8 @@ def _known_keys(location: list[str]) -> list[str]:
 
 _REMOVED: dict[tuple[str, ...], str] = {
     ("generic", "delivery_id_header"): (
-        "an unsigned header does not identify events. Delete it: an event without a job has its signed webhook-id "
-        "(standard-webhooks), else its body, as its identity"
+        "an unsigned header does not identify events. Delete it: an event without a job has an id in its body "
+        "(event_id), else its signed message id, else its body, as its identity"
     ),
 }
 """Keys of a source that earlier releases had, and what replaces them."""
@@ -118,6 +122,7 @@ _REMOVED: dict[tuple[str, ...], str] = {
 _INNER: dict[str, type[Table]] = {
     "signing_secrets": SigningSecret,
     "poll": Poll,
+    "signature": SignatureTable,
     "generic": GenericTable,
     "tokens": ApiToken,
     "tls": HandlerTls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from receiver.providers.registry import GENERIC
 from receiver.providers.types import Account
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, suggestion
 from receiver.settings.generic import GenericTable
+from receiver.settings.signature import SignatureTable
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
 """The problem of a source that has neither signing secrets nor an API key."""
@@ -28,7 +30,9 @@ WEBHOOK_SECONDS = 120.0
 FIRST_POLL_SECONDS = 3.0
 """Time before a job's first poll if the provider has webhooks and this account receives none: such accounts
 may make ten requests in 15 minutes, and a poll at once would waste one of them."""
-WEBHOOK_ONLY = ("path", "stale", "tolerance_seconds")
+OF_SIGNED_TIMES = ("stale", "tolerance_seconds")
+"""Settings that apply to signatures with a time only."""
+WEBHOOK_ONLY = ("path", *OF_SIGNED_TIMES)
 """Settings that apply to webhooks only."""
 
 
@@ -79,6 +83,7 @@ class Source(Table):
     allow_private_addresses: bool = False
     api_version: str | None = None
     poll: Poll = Poll()
+    signature: SignatureTable | None = None
     generic: GenericTable | None = None
 
     _provider: Provider = PrivateAttr()
@@ -96,9 +101,18 @@ class Source(Table):
         if (self.provider_name == GENERIC) != (self.generic is not None):
             what = "is missing" if self.generic is None else f"is only for provider = {GENERIC!r}"
             raise ValueError(f"generic: {what}; it is the table that describes another service")
+        if self.signature is not None and self.generic is None:
+            raise ValueError(
+                f"signature: is only for provider = {GENERIC!r}; the receiver knows how {self.provider_name} signs"
+            )
         if self.generic is not None:
+            if self.signature is None and self.generic.status_url is None:
+                raise ValueError(
+                    "signature: is missing, and generic.status_url as well: the end of a job could never be known. Add "
+                    "the table of signed deliveries, or the address of a job's status"
+                )
             try:
-                return self.generic.provider((self.base_url or "").rstrip("/"))
+                return self.generic.provider((self.base_url or "").rstrip("/"), self.scheme)
             except ValueError as error:
                 raise ValueError(f"generic.{error}") from None
         known = known_providers()
@@ -147,6 +161,7 @@ class Source(Table):
         if self.scheme is None and self.api_key is None:
             raise ValueError("api_key: is missing; this provider sends no webhooks, and cannot be polled without a key")
         if self.receives_webhooks:
+            self._check_tolerance()
             return
         if self.signing_secrets_file is not None and not self.signing_secrets:
             raise ValueError(
@@ -154,8 +169,8 @@ class Source(Table):
             )
         if self.generic is not None and self.scheme is not None:
             raise ValueError(
-                "signing_secrets: is missing; generic.scheme means that deliveries are signed, and without a secret "
-                "none can be accepted. A source that is only polled names no scheme"
+                "signing_secrets: is missing; the table signature means that deliveries are signed, and without a "
+                "secret none can be accepted. A source that is only polled has no such table"
             )
         if self.scheme is not None and not (self._can_be_polled and self.api_key is not None):
             raise ValueError(
@@ -169,6 +184,14 @@ class Source(Table):
         if given:
             others = " and ".join(given[1:])
             raise ValueError(f"{given[0]}: is for webhooks only, like {others}, and {why}; remove all of them")
+
+    def _check_tolerance(self) -> None:
+        """Check that a delivery can be too old if a setting says what happens then."""
+        given = [key for key in OF_SIGNED_TIMES if key in self.model_fields_set]
+        if given and self.scheme is not None and not self.scheme.spec.signs_time:
+            raise ValueError(
+                f"{given[0]}: has no effect, because the signature has no time: no delivery is too old; remove it"
+            )
 
     def _check_status_request(self) -> None:
         """Check that the provider can build a status request: the code of an installed package may be broken."""
@@ -189,7 +212,7 @@ class Source(Table):
     def scheme(self) -> Scheme | None:
         """The scheme of its signatures; None if it sends no deliveries."""
         if self.generic is not None:
-            return self.generic.signature
+            return None if self.signature is None else self.signature.scheme
         return SCHEMES[self.provider.scheme] if isinstance(self.provider, WebhookProvider) else None
 
     @property
@@ -240,7 +263,7 @@ class Source(Table):
                     raise ValueError(f"is too short: a signing secret has at least {MIN_SIGNING_SECRET_BYTES} bytes")
             except ValueError as error:
                 raise ValueError(f"signing_secrets[{index}]: {error}") from None
-            keys.append(Key(key.id, key.secret, key.public, _seconds(entry.not_before), _seconds(entry.not_after)))
+            keys.append(replace(key, not_before=_seconds(entry.not_before), not_after=_seconds(entry.not_after)))
         if len({key.id for key in keys}) < len(keys):
             raise ValueError("signing_secrets: two of them have the same id")
         return tuple(keys)

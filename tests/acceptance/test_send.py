@@ -13,7 +13,8 @@ from tests.certificate import self_signed
 
 GENERIC = (
     f'[sources.voices]\nprovider = "generic"\nsigning_secrets = ["{SECRET}"]\n'
-    '[sources.voices.generic]\nscheme = "github-like"\nevent = "type"\njob_id = "job"\ncompleted_words = ["done"]\n'
+    '[sources.voices.signature]\npreset = "github"\n'
+    '[sources.voices.generic]\nevent = "type"\njob_id = "job"\ncompleted_words = ["done"]\n'
 )
 
 

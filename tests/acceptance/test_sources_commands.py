@@ -136,7 +136,8 @@ def test_a_service_that_is_never_asked_anything_does_not_fail(site: Site) -> Non
     site.config.write_text(
         '[handlers.log]\n[sources.mine]\nprovider = "generic"\n'
         f'signing_secrets = ["{SECRET}"]\n'
-        '[sources.mine.generic]\nscheme = "github-like"\nevent = "type"\njob_id = "job"\ncompleted_words = ["done"]\n'
+        '[sources.mine.signature]\npreset = "github"\n'
+        '[sources.mine.generic]\nevent = "type"\njob_id = "job"\ncompleted_words = ["done"]\n'
     )
     done = site.command("sources", "test")
     assert done.returncode == 0, done.stderr

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from receiver.contract import ProviderContract
+from receiver.model.signature import SCHEMES
 from receiver.providers.protocols import Provider
 from receiver.settings import GenericTable
 
 BASE_URL = "https://api.voices.example"
 TABLES = {
     "generic": GenericTable(
-        scheme="elevenlabs",
         event_header="X-Event",
         event="type",
         job_id="data.job.id",
@@ -46,7 +46,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def provider(shape: str) -> Provider:
-    return TABLES[shape].provider(BASE_URL)
+    return TABLES[shape].provider(BASE_URL, SCHEMES["elevenlabs"] if shape == "generic" else None)
 
 
 @pytest.fixture(scope="module")

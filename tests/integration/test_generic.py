@@ -102,7 +102,7 @@ async def elsewhere() -> AsyncIterator[tuple[VoiceService, str]]:
         yield made, server.url
 
 
-def polled(folder: Path, base_url: str, secrets: tuple[str, ...] = (), **table: Any) -> Settings:
+def polled(folder: Path, base_url: str, secrets: tuple[str, ...] = (), preset: str = "", **table: Any) -> Settings:
     """A source of the made-up service, as quick as it may be; `table` adds to its generic table."""
     generic = {
         "status": "job.state",
@@ -127,15 +127,18 @@ def polled(folder: Path, base_url: str, secrets: tuple[str, ...] = (), **table: 
         "poll": {"first_seconds": 0, "max_seconds": 0.02, "requests_per_second": 1000},
         "generic": generic | table,
     }
+    if preset:
+        source["signature"] = {"preset": preset}
     return configured(folder, sources={"voices": source})
 
 
-def pushed(folder: Path, secret: str, **table: Any) -> Settings:
+def pushed(folder: Path, secret: str, signature: dict[str, str], **table: Any) -> Settings:
     """A source that is only heard of by its webhooks."""
     source = {
         "provider": "generic",
         "signing_secrets": [secret],
         "allow_private_addresses": True,
+        "signature": signature,
         "generic": table,
     }
     return configured(folder, sources={"voices": source})
@@ -152,7 +155,6 @@ async def succeeded(lines: Lines, signal: Signal, runs: int) -> None:
 # ElevenLabs-style deliveries
 
 ELEVEN: dict[str, Any] = {
-    "scheme": "elevenlabs",
     "event": "type",
     "job_id": "data.request_id",
     "status": "data.status",
@@ -188,7 +190,7 @@ async def test_an_elevenlabs_style_delivery_ends_the_job_and_its_audio_is_on_dis
     tmp_path: Path, elsewhere: tuple[VoiceService, str], lines: Lines, signal: Signal
 ) -> None:
     files, url = elsewhere
-    settings = pushed(tmp_path, ELEVEN_SECRET, **ELEVEN)
+    settings = pushed(tmp_path, ELEVEN_SECRET, {"preset": "elevenlabs"}, **ELEVEN)
     async with receiving(settings, save_audio, notes) as service:
         body = eleven_body("done", audio_url=f"{url}/files/a.wav", metadata={"chapter": 3})
         answer = await post(service, body, eleven_headers(body))
@@ -206,7 +208,7 @@ async def test_an_elevenlabs_style_delivery_ends_the_job_and_its_audio_is_on_dis
 async def test_an_elevenlabs_style_failure_and_another_event_reach_their_handlers(
     tmp_path: Path, lines: Lines, signal: Signal
 ) -> None:
-    settings = pushed(tmp_path, ELEVEN_SECRET, **ELEVEN)
+    settings = pushed(tmp_path, ELEVEN_SECRET, {"preset": "elevenlabs"}, **ELEVEN)
     async with receiving(settings, notes) as service:
         body = eleven_body("failed", failure_reason="voice removed")
         assert (await post(service, body, eleven_headers(body))).status_code == 202
@@ -224,7 +226,7 @@ async def test_an_elevenlabs_style_failure_and_another_event_reach_their_handler
 
 
 async def test_what_the_secret_did_not_sign_is_refused_and_a_stale_one_is_kept_aside(tmp_path: Path) -> None:
-    settings = pushed(tmp_path, ELEVEN_SECRET, **ELEVEN)
+    settings = pushed(tmp_path, ELEVEN_SECRET, {"preset": "elevenlabs"}, **ELEVEN)
     body = eleven_body("done")
     async with receiving(settings, notes) as service:
         assert (await post(service, body, {})).status_code == 401
@@ -241,7 +243,6 @@ async def test_what_the_secret_did_not_sign_is_refused_and_a_stale_one_is_kept_a
 # Standard Webhooks
 
 STANDARD: dict[str, Any] = {
-    "scheme": "standard-webhooks",
     "event": "type",
     "job_id": "data.prediction.id",
     "completed_words": ["prediction.succeeded"],
@@ -269,7 +270,7 @@ async def test_standard_webhooks_deliveries_end_jobs_by_their_event_word(
     tmp_path: Path, elsewhere: tuple[VoiceService, str], lines: Lines, signal: Signal
 ) -> None:
     _, url = elsewhere
-    settings = pushed(tmp_path, STANDARD_SECRET, **STANDARD)
+    settings = pushed(tmp_path, STANDARD_SECRET, {"preset": "standard-webhooks"}, **STANDARD)
     async with receiving(settings, save_audio, notes) as service:
         done = standard_body("prediction.succeeded", output=[f"{url}/files/0.wav", f"{url}/files/1.wav"])
         assert (await post(service, done, standard_headers(done))).status_code == 202
@@ -285,7 +286,7 @@ async def test_standard_webhooks_deliveries_end_jobs_by_their_event_word(
 
 
 async def test_the_signed_id_tells_two_other_events_with_one_body_apart(tmp_path: Path) -> None:
-    settings = pushed(tmp_path, STANDARD_SECRET, **STANDARD)
+    settings = pushed(tmp_path, STANDARD_SECRET, {"preset": "standard-webhooks"}, **STANDARD)
     body = json.dumps({"type": "account.low", "data": {}}).encode()
     async with receiving(settings, notes) as service:
         outcomes = [(await post(service, body, standard_headers(body, id))).json()["status"] for id in ("a", "b", "a")]
@@ -295,7 +296,7 @@ async def test_the_signed_id_tells_two_other_events_with_one_body_apart(tmp_path
 
 async def test_a_published_vector_is_authentic_and_kept_aside_for_its_age(tmp_path: Path) -> None:
     """Of the Standard Webhooks libraries: secret, headers and body."""
-    settings = pushed(tmp_path, STANDARD_SECRET, **{**STANDARD, "event": "test"})
+    settings = pushed(tmp_path, STANDARD_SECRET, {"preset": "standard-webhooks"}, **{**STANDARD, "event": "test"})
     headers = {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
@@ -310,8 +311,8 @@ async def test_a_published_vector_is_authentic_and_kept_aside_for_its_age(tmp_pa
 
 
 async def test_a_header_of_ones_own_can_carry_the_signature(tmp_path: Path) -> None:
-    table = {**ELEVEN, "scheme": "stripe-like", "signature_header": "Voices-Signature"}
-    settings = pushed(tmp_path, ELEVEN_SECRET, **table)
+    signature = {"preset": "stripe", "header": "Voices-Signature"}
+    settings = pushed(tmp_path, ELEVEN_SECRET, signature, **ELEVEN)
     body = eleven_body("done")
     value = eleven_headers(body)["ElevenLabs-Signature"].replace("v0=", "v1=")
     async with receiving(settings, notes) as service:
@@ -406,7 +407,7 @@ async def test_a_handler_is_given_the_whole_answer_or_delivery_beside_the_mapped
     sent = {"type": "speech", "data": {"job": {"id": "j-2", "state": "finished"}}, "chars_charged": 42}
     body = json.dumps(sent).encode()
     table = {
-        "scheme": "elevenlabs",
+        "preset": "elevenlabs",
         "event": "type",
         "job_id": "data.job.id",
         "status": ["data.job.state", "job.state"],
@@ -462,7 +463,7 @@ async def test_whichever_comes_first_makes_the_event_and_the_other_is_a_duplicat
         tmp_path,
         url,
         (ELEVEN_SECRET,),
-        scheme="elevenlabs",
+        preset="elevenlabs",
         event="type",
         job_id="data.job.id",
         status=["data.job.state", "job.state"],

@@ -45,6 +45,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[console]": settings.Console,
     "[console.users.NAME]": settings.ConsoleUser,
     "[sources.NAME.generic]": settings.GenericTable,
+    "[sources.NAME.signature]": settings.SignatureTable,
     "[handlers.NAME]": settings.HandlerSettings,
     "[handlers.NAME.tls]": settings.HandlerTls,
     "[sources.NAME]": settings.Source,

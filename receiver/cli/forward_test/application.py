@@ -22,7 +22,7 @@ from receiver.clock import Clock, SystemClock
 from receiver.errors import InvalidJson, MalformedDelivery, ReceiverError, SignatureError
 from receiver.model.delivery import Headers
 from receiver.model.scheme import Key, Scheme
-from receiver.model.standard_webhooks import STANDARD_WEBHOOKS, public_secret
+from receiver.model.standard_webhooks import public_secret
 from receiver.web.body import BodyLimits, BodyRefused, read_body
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -155,7 +155,7 @@ def signing_keys(scheme: Scheme, secrets: Sequence[str]) -> list[Key]:
     keys = []
     for number, secret in enumerate(secrets, 1):
         try:
-            text = public_secret(secret) if scheme is STANDARD_WEBHOOKS else secret
+            text = public_secret(secret) if scheme.spec.accepts_public_keys else secret
             keys.append(scheme.parse_secret(f"secret {number}", text))
         except ValueError as error:
             raise ReceiverError(f"The secret {number} {error}.") from None

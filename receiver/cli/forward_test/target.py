@@ -16,8 +16,7 @@ from receiver.cli.secret_file import new_secret
 from receiver.engine.plugins import BUILT_IN, ActiveHandler, load_registry
 from receiver.errors import NotFound, ReceiverError
 from receiver.model.scheme import Scheme
-from receiver.model.signature import SCHEMES
-from receiver.model.standard_webhooks import STANDARD_WEBHOOKS
+from receiver.model.signature import SCHEMES, STANDARD_WEBHOOKS
 from receiver.settings import Settings, Source, suggestion
 from receiver.settings.private import is_loopback
 

@@ -77,7 +77,7 @@ def test_a_body_that_a_framework_parsed_and_wrote_anew_is_recognised_with_advice
 
 @pytest.mark.parametrize(
     ("scheme", "header"),
-    [("github-like", "x-hub-signature-256"), ("elevenlabs", "elevenlabs-signature"), ("standard-webhooks", None)],
+    [("github", "x-hub-signature-256"), ("elevenlabs", "elevenlabs-signature"), ("standard-webhooks", None)],
 )
 def test_every_scheme_is_explained(scheme: str, header: str | None) -> None:
     secret = base64.b64encode(b"a secret of some length").decode()

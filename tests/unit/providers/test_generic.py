@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.errors import InvalidJson, MalformedDelivery
-from receiver.model.delivery import Parsed
+from receiver.model.delivery import Parsed, identity
 from receiver.model.event import TERMINAL
+from receiver.model.signature import SCHEMES
 from receiver.providers.base import usable_word
 from receiver.providers.generic import GenericPolledWebhooks
 from receiver.providers.json_path import find, find_first, numbered_to_lists, parse_path, set_value
@@ -23,10 +24,9 @@ BASE = "https://api.example/tts"
 ACCOUNT = Account(BASE, "a-key")
 
 
-def made(base_url: str = BASE, **table: Any) -> GenericPolledWebhooks:
+def made(base_url: str = BASE, preset: str | None = "elevenlabs", **table: Any) -> GenericPolledWebhooks:
     """A service that pushes and is polled; keys replace or add to its table."""
     given = {
-        "scheme": "elevenlabs",
         "event": "type",
         "job_id": ["data.job.id", "id"],
         "status": ["data.status", "status"],
@@ -39,7 +39,8 @@ def made(base_url: str = BASE, **table: Any) -> GenericPolledWebhooks:
         "status_url": "/v1/jobs/{job_id}",
         "progress": "percent",
     }
-    return GenericTable.model_validate({**given, **table}).provider(base_url)  # type: ignore[return-value]
+    signature = None if preset is None else SCHEMES[preset]
+    return GenericTable.model_validate({**given, **table}).provider(base_url, signature)  # type: ignore[return-value]
 
 
 def parse(document: Any, headers: dict[str, str] | None = None, **table: Any) -> Parsed:
@@ -136,6 +137,27 @@ def test_another_event_is_kept_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "event_id", "notes"),
+    [
+        ({"type": "voice.cloned", "event": {"id": "evt_1"}}, "evt_1", ("unknown_event",)),
+        ({"type": "voice.cloned", "event": {"id": 17}}, "17", ("unknown_event",)),
+        ({"type": "voice.cloned"}, None, ("unknown_event",)),
+        ({"type": "voice.cloned", "event": {"id": ""}}, None, ("unknown_event",)),
+        ({"type": "voice.cloned", "event": {"id": ["evt_1"]}}, None, ("unknown_event", "unusable_event_id")),
+        ({"type": "voice.cloned", "event": {"id": " evt_1"}}, None, ("unknown_event", "unusable_event_id")),
+        ({"type": "speech.done", "id": "j", "event": {"id": "evt_1"}}, None, ()),
+    ],
+)
+def test_an_event_that_ends_no_job_is_identified_by_its_id_in_the_signed_body(
+    body: dict[str, Any], event_id: str | None, notes: tuple[str, ...]
+) -> None:
+    parsed = parse(body, event_id=["event.id"])
+    assert (parsed.event_id, parsed.notes) == (event_id, notes)
+    expected = parsed.job_id or event_id or "msg_1"
+    assert identity(parsed, "msg_1", b"{}") == expected
+
+
+@pytest.mark.parametrize(
     ("body", "header", "type_", "notes"),
     [
         ({"id": "j"}, "test", "test", ()),
@@ -207,7 +229,7 @@ def test_a_delivery_sent_by_hand_is_read_as_what_it_is_meant_to_be(event: str, p
 
 def test_headers_that_the_signature_brings_are_not_added_twice() -> None:
     for name, headers in (("X-Event", [("X-Event", "test")]), ("Webhook-Id", [])):
-        provider = made(scheme="standard-webhooks", event_header=name)
+        provider = made(preset="standard-webhooks", event_header=name)
         assert provider.delivery_headers("test", "d") == headers
 
 
@@ -282,7 +304,7 @@ def test_audio_gets_the_key_at_home_only_and_only_if_it_needs_it(needs: bool, ur
     ("table", "protocols"),
     [
         ({}, {WebhookProvider, PollingProvider}),
-        ({"scheme": None}, {PollingProvider}),
+        ({"preset": None}, {PollingProvider}),
         ({"status_url": None}, {WebhookProvider}),
     ],
 )

@@ -21,8 +21,10 @@ HOOKED = f"""
 provider = "generic"
 signing_secrets = ["{SECRET}"]
 
+[sources.voices.signature]
+preset = "elevenlabs"
+
 [sources.voices.generic]
-scheme = "elevenlabs"
 event = "type"
 job_id = "data.id"
 """
@@ -62,7 +64,7 @@ def test_polls_alone_need_no_secret_and_bring_no_webhook(write: Write) -> None:
 
 
 def test_it_may_have_both_and_its_limit_is_kept(write: Write) -> None:
-    both = HOOKED.replace("[sources.voices.generic]", 'base_url = "https://a.example"\n[sources.voices.generic]')
+    both = HOOKED.replace("[sources.voices.signature]", 'base_url = "https://a.example"\n[sources.voices.signature]')
     source = source_of(write, both + 'status = "s"\nstatus_url = "/j?id={job_id}"\nmin_poll_seconds = 30\n')
     assert (isinstance(source.provider, WebhookProvider), isinstance(source.provider, PollingProvider)) == (True, True)
     assert (source.schedule.first_seconds, source.schedule.min_seconds) == (120, 30)
@@ -86,8 +88,30 @@ def test_a_header_that_would_identify_events_is_no_key_any_more_and_what_holds_i
     assert text.startswith("is no longer a key: an unsigned header does not identify events. Delete it")
 
 
-def test_any_header_can_carry_a_stripe_like_signature(write: Write) -> None:
-    text = HOOKED.replace('"elevenlabs"', '"stripe-like"\nsignature_header = "Acme-Signature"')
+@pytest.mark.parametrize(
+    ("old", "lines"),
+    [
+        ('scheme = "github-like"', ['preset = "github"']),
+        ('scheme = "elevenlabs"', ['preset = "elevenlabs"']),
+        ('scheme = "stripe-like"\nsignature_header = "Acme-Sign"', ['preset = "stripe"', 'header = "Acme-Sign"']),
+        ('signature_header = "Acme-Sign"', ['preset = "stripe"', 'header = "Acme-Sign"']),
+    ],
+)
+def test_the_keys_that_described_the_signature_show_the_lines_that_replace_them(
+    write: Write, old: str, lines: list[str]
+) -> None:
+    before = HOOKED.replace('[sources.voices.signature]\npreset = "elevenlabs"\n', "") + old + "\n"
+    [(where, what)] = problems(write(before)).items()
+    assert where == f"sources.voices.generic.{old.partition(' ')[0]}"
+    assert what.startswith("has moved to a table of its own. Replace ")
+    shown = [line.strip() for line in what.splitlines()[1:]]
+    assert shown == ["[sources.voices.signature]", *lines]
+    after = before.replace(old, "").replace("[sources.voices.generic]", "\n".join([*shown, "[sources.voices.generic]"]))
+    assert source_of(write, after).receives_webhooks
+
+
+def test_any_header_can_carry_a_signature_like_stripes(write: Write) -> None:
+    text = HOOKED.replace('"elevenlabs"', '"stripe"\nheader = "Acme-Signature"')
     scheme = source_of(write, text).scheme
     assert scheme is not None
     assert scheme.headers == ("acme-signature",)
@@ -109,7 +133,8 @@ def without(text: str, key: str) -> str:
     ("text", "where", "what"),
     [
         (without(HOOKED, "signing_secrets"), "signing_secrets", "is missing"),
-        (without(HOOKED, "scheme"), "generic.scheme", "the end of a job could never be known"),
+        (HOOKED.replace('[sources.voices.signature]\npreset = "elevenlabs"', ""), "signature",
+         "the end of a job could never be known"),
         (without(HOOKED, "job_id"), "generic.job_id", "is missing"),
         (without(HOOKED, "event"), "generic.event", "no delivery could be read"),
         (without(HOOKED, "event") + '\nevent_header = "X-E"\n', "generic.event", "can only name a test"),
@@ -131,8 +156,6 @@ def without(text: str, key: str) -> str:
         (POLLED.replace("/v1/", "/v 1/"), "generic.status_url", "in ASCII"),
         (POLLED.replace("/v1/", "/v1#/"), "generic.status_url", "in ASCII"),
         (POLLED.replace("/v1/", "/vü/"), "generic.status_url", "in ASCII"),
-        (HOOKED.replace('"elevenlabs"', '"stripe-like"'), "generic.signature_header", "is missing"),
-        (HOOKED + 'signature_header = "X-A"\n', "generic.signature_header", "not for this scheme"),
         (HOOKED + 'event_header = "Authorization"\n', "generic.event_header", "credentials"),
         (HOOKED + 'event_header = "a b"\n', "generic.event_header", "pattern"),
         (HOOKED + 'auth_header = "Host"\n', "generic.auth_header", "HTTP client sets itself"),
@@ -146,7 +169,7 @@ def without(text: str, key: str) -> str:
         (HOOKED + "status = 5\n", "generic.status", "must be a list"),
         (HOOKED + 'stauts = "a"\n', "generic.stauts", "did you mean 'status'?"),
         (HOOKED + "audio_needs_key = true\n", "base_url", "is missing"),
-        (HOOKED.replace('"elevenlabs"', '"elvenlabs"'), "generic.scheme", "'elevenlabs'"),
+        (HOOKED.replace('"elevenlabs"', '"elvenlabs"'), "signature.preset", "'elevenlabs'"),
         (HOOKED.partition("[sources.voices.generic]")[0], "generic", "is missing"),
         (HOOKED.replace('"generic"', '"aitts"'), "generic", "only for provider = 'generic'"),
     ],
@@ -160,7 +183,7 @@ def test_what_cannot_work_is_refused_with_its_key_and_nothing_else(
 
 
 def test_audio_with_the_key_needs_the_key(write: Write) -> None:
-    text = HOOKED.replace("[sources.voices.generic]", 'base_url = "https://a.example"\n[sources.voices.generic]')
+    text = HOOKED.replace("[sources.voices.signature]", 'base_url = "https://a.example"\n[sources.voices.signature]')
     assert "audio_needs_key" in problems(write(text + "audio_needs_key = true\n"))["sources.voices.api_key"]
 
 
@@ -170,12 +193,12 @@ def test_an_unknown_provider_may_have_been_meant_to_be_generic(write: Write) -> 
 
 _TEXT = st.text(max_size=30) | st.sampled_from(
     ["{job_id}", "/{job_id}", "//{job_id}", "/a?{job_id}#", "a.b", "a.0.b", "type", "[", "[1]", '["a"]', "tts",
-     "Bearer ", "stripe-like", "standard-webhooks", "X-A", "\ud800", "completed", "failed"]
+     "Bearer ", "stripe", "standard-webhooks", "X-A", "\ud800", "completed", "failed"]
 )  # fmt: skip
 _VALUE: Any = _TEXT | st.integers() | st.booleans() | st.floats() | st.none() | st.lists(_TEXT, max_size=3)
-_KEYS = ["scheme", "signature_header", "event_header", "delivery_id_header", "event", "job_id", "status", "audio_url",
-         "error_code", "error_message", "metadata", "completed_words", "failed_words", "status_url", "progress",
-         "auth_header", "auth_prefix", "min_poll_seconds", "audio_needs_key", "typo"]  # fmt: skip
+_KEYS = ["scheme", "signature_header", "event_header", "event_id", "delivery_id_header", "event", "job_id", "status",
+         "audio_url", "error_code", "error_message", "metadata", "completed_words", "failed_words", "status_url",
+         "progress", "auth_header", "auth_prefix", "min_poll_seconds", "audio_needs_key", "typo"]  # fmt: skip
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -183,12 +206,13 @@ _KEYS = ["scheme", "signature_header", "event_header", "delivery_id_header", "ev
     table=st.dictionaries(st.sampled_from(_KEYS), _VALUE),
     base_url=st.none() | _TEXT | st.just("https://api.example"),
     api_key=st.none() | st.text(max_size=5),
+    signature=st.none() | st.just({"preset": "stripe"}),
 )
 def test_no_table_makes_the_source_raise_anything_but_a_value_error(
-    table: dict[str, Any], base_url: str | None, api_key: str | None
+    table: dict[str, Any], base_url: str | None, api_key: str | None, signature: dict[str, str] | None
 ) -> None:
     """Pydantic's own error is a ValueError, which the load turns into problems."""
-    given = {"provider": "generic", "generic": table, "base_url": base_url, "api_key": api_key}
+    given = {"provider": "generic", "generic": table, "base_url": base_url, "api_key": api_key, "signature": signature}
     try:
         source = Source.model_validate({**given, "signing_secrets": [SECRET]})
     except ValueError:
@@ -205,7 +229,7 @@ def test_no_text_in_the_file_makes_the_load_raise_anything_but_a_configuration_e
 ) -> None:
     texts = {key: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") for key, value in table.items()}
     lines = [f"{key} = {text}" for key, text in texts.items()]
-    with_all = "\n".join([HOOKED.partition("scheme")[0], *lines])
+    with_all = "\n".join([HOOKED.partition("event")[0], *lines])
     try:
         source = source_of(write, with_all)
     except ConfigError as error:

@@ -170,7 +170,8 @@ def test_a_signing_secret_that_can_be_guessed_is_refused(write: Write, secret: s
 
 def test_a_standard_secret_is_as_long_as_the_bytes_that_it_encodes(write: Write) -> None:
     def config(secret: str) -> Path:
-        table = '[sources.other.generic]\nscheme = "standard-webhooks"\nevent = "type"\njob_id = "id"\n'
+        table = '[sources.other.generic]\nevent = "type"\njob_id = "id"\n'
+        table += '[sources.other.signature]\npreset = "standard-webhooks"\n'
         return write(f'[sources.other]\nprovider = "generic"\nsigning_secrets = ["{secret}"]\n{table}')
 
     assert "at least 16 bytes" in str(problems(config("whsec_AAAAAAAAAAAAAAAAAAAA")))

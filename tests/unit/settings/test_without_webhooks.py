@@ -119,17 +119,18 @@ api_key = "a-key"
 [sources.voices.generic]
 status = "state"
 """
-SIGNED = 'scheme = "elevenlabs"\nevent = "type"\njob_id = "data.id"\n'
+SIGNED = 'event = "type"\njob_id = "data.id"\n'
+SIGNATURE = '[sources.voices.signature]\npreset = "elevenlabs"\n'
 ASKED = 'status_url = "/v1/jobs/{job_id}"\n'
 
 
-def test_a_generic_source_that_is_polled_needs_no_secret_as_long_as_it_names_no_scheme(write: Write) -> None:
+def test_a_generic_source_that_is_polled_needs_no_secret_as_long_as_it_has_no_signature(write: Write) -> None:
     source = load(write(GENERIC + ASKED)).sources["voices"]
     assert (source.receives_webhooks, source.schedule.first_seconds) == (False, 0)
 
 
 @pytest.mark.parametrize("setting", [ASKED, "", "audio_needs_key = true\n"])
 def test_a_generic_source_that_says_how_it_is_signed_needs_a_secret(write: Write, setting: str) -> None:
-    found = problems(write(GENERIC + SIGNED + setting))
+    found = problems(write(GENERIC + SIGNED + setting + SIGNATURE))
     assert set(found) == {"sources.voices.signing_secrets"}
-    assert "generic.scheme" in found["sources.voices.signing_secrets"]
+    assert "the table signature" in found["sources.voices.signing_secrets"]
