@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_LIMIT = 1_000_000_000
 """More than a store holds, and within the range of SQLite's integers."""
 
+DEFAULT_API = "http://127.0.0.1:8081"
+"""The private listener of a receiver on this machine, as configured by default."""
+
 TIME_FORMS = "an age (30m, 2h, 3d) or an ISO time"
 
 Config = Annotated[

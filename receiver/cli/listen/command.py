@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.listen.variables import API_VARIABLE, TOKEN_VARIABLE
-from receiver.cli.options import Metadata, Source, Type
-
-DEFAULT_API = "http://127.0.0.1:8081"
+from receiver.cli.options import DEFAULT_API, Metadata, Source, Type
 
 
 def listen(
@@ -50,7 +48,7 @@ def listen(
     import asyncio
     import os
 
-    from receiver.cli.listen.addresses import base_address, checked_address
+    from receiver.cli.api_access import base_address, checked_address
     from receiver.cli.listen.start import Request, run
     from receiver.cli.options import check_event_id, parse_metadata, parse_time
 

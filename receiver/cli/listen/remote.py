@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+from receiver.cli.api_access import CERTIFICATE_ADVICE, certificate_fault
 from receiver.cli.listen.errors import ListenError, NotAStream, RemoteUnavailable
 from receiver.cli.listen.gap import Found, is_event
 from receiver.cli.listen.stream import StreamMessage, StreamReader
@@ -27,10 +27,6 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of an event's details."""
 MAX_DETAIL = 300
 _RETRIED = frozenset({408, 425, 429})
-_CERTIFICATE = (
-    "Check the name in --api and this machine's clock; a certificate authority of your own goes into the file that "
-    "SSL_CERT_FILE names."
-)
 
 
 class Remote:
@@ -110,8 +106,8 @@ class Remote:
         except UnusableAddress as error:
             raise ListenError(str(error)) from error
         except OutboundError as error:
-            if (fault := _certificate_fault(error)) is not None:
-                raise ListenError(f"{self.url} cannot be trusted: {fault}. {_CERTIFICATE}") from error
+            if (fault := certificate_fault(error)) is not None:
+                raise ListenError(f"{self.url} cannot be trusted: {fault}. {CERTIFICATE_ADVICE}") from error
             raise RemoteUnavailable(str(error)) from error
 
     async def _messages(self, response: HttpResponse) -> AsyncGenerator[StreamMessage, None]:
@@ -149,13 +145,3 @@ class Remote:
         if not isinstance(detail, str):
             return ListenError(f"{answered} It is not the API of a receiver's private listener.")
         return ListenError(answered)
-
-
-def _certificate_fault(error: BaseException | None) -> str | None:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message.rstrip(".")
-        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-            return "it does not speak TLS"
-        error = error.__cause__ or error.__context__  # the connection pool hides the cause
-    return None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from receiver.cli.api_access import read_token
 from receiver.cli.listen import lines
-from receiver.cli.listen.errors import ListenError
 from receiver.cli.listen.gap import is_event, position_at
 from receiver.cli.listen.remote import Remote
 from receiver.cli.listen.session import Options, Session
@@ -19,7 +19,6 @@ from receiver.cli.listen.variables import TOKEN_VARIABLE
 from receiver.clock import SystemClock
 from receiver.model.metadata import Pair
 from receiver.model.timestamps import utc_text
-from receiver.settings.small_file import read_small_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ async def run(request: Request) -> None:
         ReceiverError: it cannot start, or cannot go on.
     """
     clock = SystemClock()
-    token = _token(request.token_file)
+    token = read_token(request.token_file, TOKEN_VARIABLE)
     folder = state_folder(os.environ)
     if request.secret_file is None:
         secrets = [kept_secret(folder)]
@@ -81,27 +80,3 @@ def _begins(progress: Progress | None, resumes: bool, since_given: bool) -> str:
         return f"since {utc_text(progress.complete_until)}"
     where = lines.resumes_after(progress.position, progress.complete_until, is_event=is_event(progress.position))
     return f"{where}, where it stopped" + (" (--since needs --reset)" if since_given else "")
-
-
-def _token(file: Path | None) -> str | None:
-    """The token for the API, without white space around it; None for a receiver without tokens.
-
-    Raises:
-        ListenError: it cannot be read, or is none.
-    """
-    if file is None:
-        token, where = os.environ.get(TOKEN_VARIABLE), f"${TOKEN_VARIABLE}"
-        if token is None:
-            return None
-    else:
-        where = str(file)
-        try:
-            token, _ = read_small_file(file)
-        except FileNotFoundError:
-            raise ListenError(f"{file} does not exist.") from None
-        except ValueError as error:
-            raise ListenError(f"{str(error).rstrip('.')}.") from None
-    token = token.strip()
-    if not token or any(not "!" <= char <= "~" for char in token):
-        raise ListenError(f"{where} has no API token, which is one word without spaces.")
-    return token
