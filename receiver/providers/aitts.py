@@ -29,6 +29,7 @@ from receiver.providers.types import (
     Response,
     Speech,
     Status,
+    StreamedJob,
     Submitted,
     Voice,
     VoiceQuery,
@@ -38,6 +39,12 @@ from receiver.providers.voices import parse_voices
 
 _RATES = (8000, 12000, 16000, 22050, 24000, 44100, 48000)
 _OPUS_RATES = (8000, 16000, 24000, 48000)
+_STREAM = Capabilities(
+    formats=("wav", "mp3", "ogg_opus"),
+    options=("sample_rate",),
+    sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
+)
+"""What a request for a stream accepts."""
 _OUTCOME_FIELDS = ("status", "metadata")
 _COMPLETED_FIELDS = (*_OUTCOME_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
 _OUTCOMES = {"completed": COMPLETED, "failed": FAILED}
@@ -57,7 +64,6 @@ class Aitts(AccountWebhook):
         options=("sample_rate", "bitrate_kbps", "speed", "model", "webhook_url"),
         sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
         bitrates={"mp3": (32, 320), "ogg_opus": (6, 320)},
-        streaming=True,
         pass_through=True,
     )
 
@@ -89,6 +95,39 @@ class Aitts(AccountWebhook):
             _data(document).get("job_id"),
             lambda job_id: _read(context, job_id, response, document),
         )
+
+    def stream_request(self, account: Account, speech: Speech) -> Request:
+        """`POST /api/v1/tts/stream`: short texts only, and no other options. It has no idempotency key."""
+        check_speech(f"A stream of {self.name}", speech, _STREAM)
+        if speech.metadata is not None:
+            raise Invalid(f"A stream of {self.name} does not accept metadata: its webhook would not return them.")
+        fields = {
+            "text": speech.text,
+            "voice_id": speech.voice,
+            "output_format": speech.format,
+            "sample_rate_hertz": speech.sample_rate,
+        }
+        return post_json(account, "/api/v1/tts/stream", bearer(account), fields)
+
+    def read_stream(self, account: Account, response: Response) -> StreamedJob:
+        """Read `{"success", "data": {"job_id", "stream_url", "transport_format"}}`.
+
+        Whether the address needs the API key is not documented. It gets the key at the account's own origin only.
+        """
+        context = RequestContext(self.name, account, codes=SUBMIT_CODES)
+        document = read_object(context, response)
+        data = _data(document)
+        accepted = submitted(
+            context,
+            response,
+            document,
+            data.get("job_id"),
+            lambda _: running(context, response, document, data.get("status")),
+        )
+        url = _absolute(account.base_url, data.get("stream_url"))
+        own = url is not None and origin_of(url) == origin_of(account.base_url)
+        headers = bearer(account) if own else {}
+        return StreamedJob(accepted.job_id, url, headers, usable_word(data.get("transport_format")))
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/tts/{job_id}`."""
@@ -191,15 +230,21 @@ def audio_path(job_id: str) -> str:
 
 
 def _endpoint(base_url: str, job_id: str, payload: Mapping[str, Any]) -> str:
-    given = payload.get("audio_endpoint")
-    if isinstance(given, str) and given.isascii() and given.isprintable() and given:
-        try:
-            resolved = urljoin(base_url.rstrip("/") + "/", given)
-        except ValueError:
-            resolved = ""
-        if origin_of(resolved) == origin_of(base_url):
-            return resolved
+    given = _absolute(base_url, payload.get("audio_endpoint"))
+    if given is not None and origin_of(given) == origin_of(base_url):
+        return given
     return base_url.rstrip("/") + audio_path(job_id)
+
+
+def _absolute(base_url: str, given: object) -> str | None:
+    """Return an address from outside as an absolute one; None if it is not usable."""
+    if not isinstance(given, str) or not given or not given.isascii() or not given.isprintable():
+        return None
+    try:
+        resolved = urljoin(base_url.rstrip("/") + "/", given)
+    except ValueError:
+        return None
+    return resolved if origin_of(resolved) is not None else None
 
 
 def _read(context: RequestContext, job_id: str, response: Response, document: Mapping[str, Any]) -> Status:

@@ -20,6 +20,7 @@ from receiver.providers.types import (
     Response,
     Speech,
     Status,
+    StreamedJob,
     Submitted,
     Voice,
     VoiceQuery,
@@ -121,6 +122,28 @@ class SubmittingProvider(Provider, Protocol):
 
 
 @runtime_checkable
+class StreamingProvider(SubmittingProvider, Protocol):
+    """A service that delivers the audio of a job while it is being made.
+
+    A request for such a job is not repeated: the engine assumes that the service supports no idempotency key for it.
+    """
+
+    def stream_request(self, account: Account, speech: Speech) -> Request:
+        """Build the request for a speech job whose audio is streamed.
+
+        Raises:
+            Invalid: the service does not accept something in the speech, or not for a stream.
+        """
+
+    def read_stream(self, account: Account, response: Response) -> StreamedJob:
+        """Read the response.
+
+        Raises:
+            ProviderError: as `SubmittingProvider.read_submit`.
+        """
+
+
+@runtime_checkable
 class VoicesProvider(Provider, Protocol):
     """A service that lists its voices."""
 
@@ -196,6 +219,7 @@ PROTOCOLS: Mapping[str, type] = {
     "webhooks": WebhookProvider,
     "polling": PollingProvider,
     "submit": SubmittingProvider,
+    "streaming": StreamingProvider,
     "voices": VoicesProvider,
     "registers_webhooks": RegisteringProvider,
     "history": HistoryProvider,
@@ -232,6 +256,17 @@ def require_submitting(provider: Provider) -> SubmittingProvider:
         f"Jobs cannot be submitted to provider {provider.name!r} by the receiver. Submit them to the service yourself, "
         "and watch them with `tts-receiver jobs watch`."
     )
+
+
+def require_streaming(provider: Provider) -> StreamingProvider:
+    """Return the provider if it streams the audio of jobs.
+
+    Raises:
+        Invalid: it does not; says what to do instead.
+    """
+    if isinstance(provider, StreamingProvider):
+        return provider
+    raise Invalid(f"{provider.name} does not stream audio while it is made: submit the speech without streaming.")
 
 
 def require_history(provider: Provider) -> HistoryProvider:

@@ -43,6 +43,7 @@ __all__ = [
     "Running",
     "Speech",
     "Status",
+    "StreamedJob",
     "Submitted",
     "Unauthorized",
     "Unavailable",
@@ -158,6 +159,23 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamedJob:
+    """A job that a provider has accepted, whose audio can be read while it is made. Its `repr` has no secret.
+
+    Attributes:
+        url: the absolute address of the audio, which can be requested once. It is a secret: whoever has it has the
+            audio. None if the response has no usable one; the job exists all the same.
+        headers: credentials; only for an address at the account's own origin.
+        format: the service's own word for the format of the stream; None if it does not say.
+    """
+
+    job_id: str
+    url: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Voice:
     """One voice that a service offers. Fields that are None are not stated.
 
@@ -216,7 +234,6 @@ class Capabilities:
         models: the service's names of models; empty where any name is sent as it is.
         known_voices: documented ids of voices of a service that does not list its voices; there may be others.
         several_outputs: a job can have more than one file.
-        streaming: the service can deliver audio while it is being made.
         pass_through: the `options` of a speech are sent.
         min_poll_seconds: the service's own limit between two polls of one job, seconds.
     """
@@ -229,7 +246,6 @@ class Capabilities:
     models: tuple[str, ...] = ()
     known_voices: tuple[str, ...] = ()
     several_outputs: bool = False
-    streaming: bool = False
     pass_through: bool = False
     min_poll_seconds: float = 1.0
 

@@ -1,4 +1,4 @@
-"""The API of `aitts` under /api/v1: submit, status, durable audio, voices.
+"""The API of `aitts` under /api/v1: submit, stream, status, durable audio, voices.
 
 Written from the provider's documentation. What it leaves open is marked "not documented".
 """
@@ -32,6 +32,7 @@ from .response_faults import apply_response_faults, delay_response, hide_new_job
 from .responses import drop_connection
 from .signing import iso
 from .state import SimulatorState
+from .streams import Streams, refuse_bitrate
 from .submissions import read_object, read_submission
 from .voices import filter_voices
 
@@ -45,8 +46,9 @@ PRIVATE_ADDRESSES = (
 class Aitts:
     """The endpoints for one account. `on_submit` is called with each new job."""
 
-    def __init__(self, state: SimulatorState, on_submit: Callable[[Job], None]) -> None:
+    def __init__(self, state: SimulatorState, on_submit: Callable[[Job], None], streams: Streams) -> None:
         self._state = state
+        self._streams = streams
         self._on_submit = on_submit
         self._idempotency = IdempotencyStore()
         self._gate = asyncio.Event()
@@ -57,6 +59,7 @@ class Aitts:
         job = "/api/v1/tts/{job_id}"
         return [
             Route("/api/v1/tts", self._wrap("submit", self._submit), methods=["POST"]),
+            Route("/api/v1/tts/stream", self._wrap("stream", self._stream), methods=["POST"]),
             Route(job, self._wrap("status", self._status)),
             Route(f"{job}/audio", self._wrap("audio", self._audio)),
             Route("/api/v1/voices", self._wrap("voices", self._voices)),
@@ -106,7 +109,7 @@ class Aitts:
             raise generation_failed()
         if fault := state.injector.trigger("error_429", at=at, job_id=job_id):
             raise rate_limited(int(fault.number(state.limit.seconds_left(state.now()))))
-        if at.endswith(".submit") and (fault := state.injector.trigger("refused_submit", at=at)):
+        if at.endswith((".submit", ".stream")) and (fault := state.injector.trigger("refused_submit", at=at)):
             raise insufficient_credits(int(fault.number(402)))
 
     def _authenticate(self, request: Request) -> None:
@@ -130,13 +133,30 @@ class Aitts:
             self._idempotency.abandon(key)
         return await self._submit_response(data)
 
-    async def _submit_response(self, data: dict[str, Any]) -> ASGIApp:
-        await delay_response(self._state, at="aitts.submit", job_id=data["job_id"])
-        if self._state.injector.trigger("lost_answer", at="aitts.submit", job_id=data["job_id"]):
+    async def _submit_response(self, data: dict[str, Any], *, at: str = "aitts.submit") -> ASGIApp:
+        await delay_response(self._state, at=at, job_id=data["job_id"])
+        if self._state.injector.trigger("lost_answer", at=at, job_id=data["job_id"]):
             return drop_connection
         return success(data, 202)
 
-    async def _create_job(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    async def _stream(self, request: Request) -> ASGIApp:
+        """Create a job with a one-time address of its audio. An idempotency key is not documented here: ignored.
+
+        The status of the response is not documented: 202, as for a submit.
+        """
+        body = read_object(await request.body())
+        refuse_bitrate(body)
+        data = await self._create_job(request, body, at="aitts.stream")
+        job = self._state.jobs[data["job_id"]]
+        data |= {
+            "stream_url": self._streams.issue(job),
+            "transport_format": self._state.settings.stream_format or job.submission.output_format,
+        }
+        if self._state.injector.trigger("no_stream_url", at="aitts.stream", job_id=job.id):
+            del data["stream_url"]
+        return await self._submit_response(data, at="aitts.stream")
+
+    async def _create_job(self, request: Request, body: dict[str, Any], *, at: str = "aitts.submit") -> dict[str, Any]:
         state = self._state
         allow_loopback = state.settings.allow_loopback_webhooks
         submission = read_submission(body, state.voices, allow_loopback=allow_loopback)
@@ -147,7 +167,7 @@ class Aitts:
                 raise insufficient_credits(402)
             state.account.credits = credits - len(submission.text)
         job = state.jobs.create(submission, state.now(), root_path=request.scope.get("root_path", ""))
-        hide_new_job(state, job, at="aitts.submit")
+        hide_new_job(state, job, at=at)
         self._on_submit(job)
         return {
             "job_id": job.id,

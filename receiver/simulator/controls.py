@@ -114,8 +114,9 @@ class Controls:
     def requests(self) -> Counter[str]:
         """Requests by provider and endpoint: `audixa.status`, `aitts.submit`, … and `storage`, `loop`.
 
-        Endpoints: submit and status of all; audio, register and test of aitts; audio of miragic; voices of aitts and
-        audixa; history of audixa. Requests to aitts are also counted under the endpoint's name alone.
+        Endpoints: submit and status of all; stream, audio, register and test of aitts; audio of miragic; voices of
+        aitts and audixa; history of audixa. Requests to aitts are also counted under the endpoint's name alone. `live`
+        counts requests for a stream's address, `live_with_key` those with a key, `live_disconnected` broken-off ones.
         """
         return self._state.requests
 

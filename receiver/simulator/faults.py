@@ -22,6 +22,7 @@ class Faults:
     Webhooks: duplicate, reorder, clock_skew, slow_body, truncated_webhook, dropped_webhook, forged, lost_webhook. The
     audio endpoint: expired_url, redirect_loop, redirect_private, audio_gone. Storage: the other audio faults. Any
     request to an API: error_429, error_500, error_503. Submit: refused_submit, late_job, slow_submit, lost_answer.
+    Streams of aitts: no_stream_url, expired_stream, refused_stream, html_stream, cut_stream, stalled_stream.
     Status of every provider, and audixa's history: slow_status, lost_status, garbage_json, odd_case, unknown_status;
     status of audixa, finevoice and miragic: expired_id.
     """
@@ -81,6 +82,18 @@ class Faults:
     """The job is created, and the response to the submit is late (value: seconds; default 1)."""
     lost_answer: float = 0.0
     """The job is created, and the connection breaks before the response to the submit."""
+    no_stream_url: float = 0.0
+    """The job is created, and the response to the submit of a stream has no `stream_url`."""
+    expired_stream: float = 0.0
+    """The address of the stream has expired when it is used."""
+    refused_stream: float = 0.0
+    """The address of the stream returns 503 (value: another status), and is used up."""
+    html_stream: float = 0.0
+    """The address of the stream returns 200 with an HTML page, and is used up."""
+    cut_stream: float = 0.0
+    """The connection breaks before all of the stream is sent (value: bytes sent)."""
+    stalled_stream: float = 0.0
+    """The stream stops, and the connection stays open (value: bytes sent)."""
     slow_status: float = 0.0
     """The response to a status request is late (value: seconds; default 1)."""
     lost_status: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .changes import Shutdown
 
+FOREVER_SECONDS = 86_400.0
 CLOSE_EXTENSION = "simulator.close"
 """ASGI extension of `LoopServer`: a function that closes the connection once everything is written."""
 
@@ -19,7 +20,8 @@ CLOSE_EXTENSION = "simulator.close"
 class StreamResponse:
     """Sends `chunks`, with a pause of `pause_seconds` after each.
 
-    With `cut` it closes the connection instead of finishing the response.
+    With `cut` it closes the connection instead of finishing the response. With `stall` it sends nothing more, and waits
+    for the client to disconnect. `on_disconnect` is called if the client disconnects first.
     """
 
     status: int
@@ -28,6 +30,8 @@ class StreamResponse:
     shutdown: Shutdown
     pause_seconds: float = 0.0
     cut: bool = False
+    stall: bool = False
+    on_disconnect: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
@@ -37,7 +41,10 @@ class StreamResponse:
         try:
             if scope["method"] != "HEAD":
                 await self._stream(send, disconnected)
+            if self.stall:
+                await self._stall(disconnected)
             if disconnected.done():
+                self.on_disconnect()
                 return
             if self.cut or self.shutdown.started:
                 await _close(scope, disconnected)
@@ -45,6 +52,11 @@ class StreamResponse:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             disconnected.cancel()
+
+    async def _stall(self, disconnected: asyncio.Future[None]) -> None:
+        closing = asyncio.ensure_future(self.shutdown.pause(FOREVER_SECONDS))
+        await asyncio.wait([disconnected, closing], return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
 
     async def _stream(self, send: Send, disconnected: asyncio.Future[None]) -> None:
         for chunk in self.chunks:

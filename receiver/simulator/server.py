@@ -16,7 +16,7 @@ from typing import Any, Self, Unpack
 
 import httpx
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 
 from receiver.clock import Clock, SystemClock
 
@@ -36,6 +36,7 @@ from .settings import SettingFields, Settings
 from .signing import COMPLETED, FAILED
 from .state import Account, SimulatorState
 from .storage import Storage
+from .streams import PATH, Streams
 from .webhooks import WebhookSender
 
 POLLED: tuple[type[PolledApi], ...] = (Audixa, Finevoice, Miragic)
@@ -95,6 +96,7 @@ class Simulator(Controls):
         )
         state.account.signing_secret = signing_secret or state.new_secret()
         super().__init__(state)
+        self._streams = Streams(state)
         self._listen = (host, port, storage_port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
@@ -108,7 +110,7 @@ class Simulator(Controls):
             self._sender = WebhookSender(self._state, webhook_client, self._spawn)
             api = LoopServer(Starlette(routes=self._routes()), host, port)
             self._state.base_url = (await stack.enter_async_context(api)).url
-            storage = LoopServer(Storage(self._state).app(), host, storage_port)
+            storage = LoopServer(Storage(self._state, self._streams).app(), host, storage_port)
             self._state.storage_url = (await stack.enter_async_context(storage)).url
             stack.push_async_callback(self._cancel_tasks)
             stack.callback(self._state.close)
@@ -118,6 +120,11 @@ class Simulator(Controls):
     async def __aexit__(self, *exc: object) -> None:
         """Stop everything: end pauses, cancel tasks, close the servers."""
         await self._stack.aclose()
+
+    @property
+    def stream_tokens(self) -> list[str]:
+        """What makes the addresses of the streams of aitts secret, of all that were issued."""
+        return self._streams.tokens
 
     def hold_submits(self) -> AbstractContextManager[None]:
         """`with sim.hold_submits():` inside the block, submits to aitts are received and not answered."""
@@ -199,11 +206,12 @@ class Simulator(Controls):
         )
 
     def _routes(self) -> list[BaseRoute]:
-        self._api = Aitts(self._state, self._start_job)
+        self._api = Aitts(self._state, self._start_job, self._streams)
         aitts = [*self._api.routes(), *AccountApi(self._state, self._sender).routes()]
         polled = [api(self._state, self._start_job) for api in POLLED]
         mounts = [Mount(f"/{api.provider}", routes=api.routes()) for api in polled]
-        return [Mount(f"/{AITTS}", routes=aitts), *mounts, *aitts]
+        live = Route(PATH, self._streams.serve)
+        return [Mount(f"/{AITTS}", routes=aitts), *mounts, *aitts, live]
 
     def _send_webhook(self, job: Job) -> Job:
         if job.provider == AITTS:

@@ -41,6 +41,14 @@ class Settings:
     addresses: Literal["absolute", "relative"] = "absolute"
     """The form of `poll_url` and `audio_endpoint` (not documented: both must work)."""
     maintenance_retry_after: int = 300
+    stream_seconds: float = 0.1
+    """How long the audio of a stream of aitts takes to be sent; it begins at once."""
+    stream_url_seconds: float = 60.0
+    """Lifetime of `stream_url` (not documented). It can be used once."""
+    stream_origin: Literal["storage", "api"] = "storage"
+    """Where `stream_url` leads (not documented): to another origin than the API's, or to the API's own."""
+    stream_format: str | None = None
+    """The `transport_format` (its words are not documented); None: the job's output format."""
     temporary_url_seconds: float = 3600.0
     """Lifetime of the audio's address in a status response of audixa, finevoice and miragic (not documented). Each
     response has a new address."""
@@ -84,6 +92,10 @@ class SettingFields(TypedDict, total=False):
     include_audio_endpoint: bool
     addresses: Literal["absolute", "relative"]
     maintenance_retry_after: int
+    stream_seconds: float
+    stream_url_seconds: float
+    stream_origin: Literal["storage", "api"]
+    stream_format: str | None
     temporary_url_seconds: float
     audixa_poll_seconds: float | None
     audixa_id_seconds: float

@@ -21,6 +21,7 @@ from .library import Audio
 from .ranges import UnsatisfiableError, requested_range
 from .responses import StreamResponse
 from .state import SimulatorState
+from .streams import PATH, Streams
 
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "cookie")
 SLOW_CHUNKS = 20
@@ -31,8 +32,9 @@ ERROR_PAGE = b"<!doctype html><title>Error</title><h1>Something went wrong</h1>\
 class Storage:
     """Serves `GET /audio/{name}?expires=&signature=`."""
 
-    def __init__(self, state: SimulatorState) -> None:
+    def __init__(self, state: SimulatorState, streams: Streams) -> None:
         self._state = state
+        self._streams = streams
 
     def app(self) -> ASGIApp:
         """The ASGI application of this origin."""
@@ -40,6 +42,7 @@ class Storage:
             routes=[
                 Route("/audio/{name}", self._audio),
                 Route("/loop/{step:int}", self._loop),
+                Route(PATH, self._live),
                 Route("/{rest:path}", self._nothing),
             ]
         )
@@ -101,6 +104,9 @@ class Storage:
             stream.chunks = (b"".join(audio.chunks(at, min(at + step, stop))) for at in bounds)
             stream.pause_seconds = slow.number(SLOW_SECONDS) / max(len(bounds), 1)
         return stream
+
+    async def _live(self, request: Request) -> ASGIApp:
+        return self._refuse_leak(request) or await self._streams.serve(request)
 
     async def _loop(self, request: Request) -> Response:
         """Redirect each of two addresses to the other."""

@@ -45,7 +45,7 @@ def test_each_provider_implements_whole_protocols() -> None:
         for name, provider in PROVIDERS.items()
     }
     assert words == {
-        "aitts": {"webhooks", "polling", "submit", "voices", "registers_webhooks"},
+        "aitts": {"webhooks", "polling", "submit", "streaming", "voices", "registers_webhooks"},
         "audixa": {"polling", "submit", "voices"},
         "finevoice": {"polling", "submit"},
         "miragic": {"polling", "submit"},
