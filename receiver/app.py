@@ -15,6 +15,7 @@ from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
+from receiver.engine.jobs.streaming import StreamService
 from receiver.engine.links import AudioLinks
 from receiver.engine.maintenance import Maintenance
 from receiver.engine.membership import Membership
@@ -76,6 +77,7 @@ class Receiver:
     watchdog: LoopWatchdog
     dispatcher: Dispatcher
     jobs: JobService
+    streams: StreamService
     loops: Mapping[str, SourceLoop]
     membership: Membership
     shared_audio: SharedAudio
@@ -178,6 +180,7 @@ class Receiver:
         await self.maintenance.stop()
         await self.clock_watch.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
+        await self.streams.aclose()
         await self.voices.aclose()
         if self.role.works:
             await self.dispatcher.stop()

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from receiver.assembly.engine import EngineParts
 from receiver.engine.gauges import StoreGauges
 from receiver.engine.jobs.service import JobService
+from receiver.engine.jobs.streaming import StreamService
 from receiver.engine.operations import OperationService
 from receiver.engine.readiness import READY, Readiness
 from receiver.engine.voices import VoiceService
@@ -94,6 +95,7 @@ def private_app(
     feed: Feed,
     wake: Callable[[], None],
     jobs: JobService,
+    streams: StreamService,
     voices: VoiceService,
     operations: OperationService,
 ) -> ASGIApp:
@@ -121,6 +123,8 @@ def private_app(
         running=lambda: readiness.state == READY,
         wake=wake,
         submit=jobs.submit,
+        submit_stream=streams.submit,
+        open_stream=streams.open,
         wait_until_submitted=jobs.wait_until_submitted,
         watch=jobs.watch,
         cancel=jobs.cancel,

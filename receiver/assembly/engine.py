@@ -21,6 +21,7 @@ from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
 from receiver.engine.jobs.source import JobSource
+from receiver.engine.jobs.streaming import MAX_STREAMS, StreamService
 from receiver.engine.links import AudioLinks
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import Registry
@@ -166,8 +167,8 @@ def build_audio(
 
 def build_jobs(
     parts: EngineParts, sources: Mapping[str, JobSource], committed: Callable[[], None]
-) -> tuple[JobService, dict[str, SourceLoop]]:
-    """Build the service that creates jobs, and the loop of each source by name; they wake each other.
+) -> tuple[JobService, StreamService, dict[str, SourceLoop]]:
+    """Build the services that create jobs, and the loop of each source by name; they wake each other.
 
     Args:
         sources: those that this process submits to and polls.
@@ -209,7 +210,19 @@ def build_jobs(
         )
         parts.changes.listen(Change.JOBS, loops[name].wake)
         parts.changes.listen(Change.LEASES, loops[name].wake)
-    return jobs, loops
+    streams = StreamService(
+        parts.database,
+        jobs,
+        loops,
+        wake,
+        lambda name: Client(
+            AddressGuard(parts.settings.sources[name].allow_private_addresses), max_connections=MAX_STREAMS
+        ),
+        parts.settings.audio.max_bytes,
+        clock=parts.clock,
+        rng=parts.rng,
+    )
+    return jobs, streams, loops
 
 
 def build_membership(

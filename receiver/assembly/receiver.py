@@ -74,7 +74,7 @@ def build_receiver(
     for change in (Change.RUNS, Change.EVENTS, Change.LEASES):  # a dead process may not have announced its last event
         parts.changes.listen(change, feed.wake)
     parts.changes.listen(Change.LEASES, dispatch.dispatcher.leases_ended)
-    jobs, loops = build_jobs(parts, job_sources(settings), committed)
+    jobs, streams, loops = build_jobs(parts, job_sources(settings), committed)
     voices = VoiceService(
         settings.sources, parts.throttles, lambda source: Client(AddressGuard(source.allow_private_addresses))
     )
@@ -108,6 +108,7 @@ def build_receiver(
         watchdog=dispatch.watchdog,
         dispatcher=dispatch.dispatcher,
         jobs=jobs,
+        streams=streams,
         loops=loops,
         membership=build_membership(
             parts,
@@ -136,7 +137,7 @@ def build_receiver(
         rollups=RollupWriter(parts.database, parts.counted, parts.server_clock.reference, parts.rng),
         readiness=readiness,
         public=public_app(parts, readiness, committed, stored, lambda app: receiver.running()),
-        private=private_app(parts, readiness, feed, wake, jobs, voices, _build_service(parts)),
+        private=private_app(parts, readiness, feed, wake, jobs, streams, voices, _build_service(parts)),
     )
     return receiver
 

@@ -16,6 +16,7 @@ from receiver.engine.clock_watch import ClockWatch
 from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
 from receiver.engine.jobs.source import JobSource
+from receiver.engine.jobs.streaming import StreamService
 from receiver.engine.membership import Membership
 from receiver.engine.plugins import load_registry
 from receiver.model.redact import Redactor
@@ -33,6 +34,7 @@ class SpeechParts:
     Attributes:
         source: the source's data for its jobs.
         jobs: creates jobs, and waits for their progress.
+        streams: creates jobs whose audio is streamed.
         audio: fetches the audio of a job's event.
         loop: submits and polls.
         spool: the folder with unfinished downloads.
@@ -49,6 +51,7 @@ class SpeechParts:
     fetcher: AudioFetcher
     spool: Path
     jobs: JobService
+    streams: StreamService
     loop: SourceLoop
     audio: AudioService
 
@@ -57,8 +60,8 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     """Build everything for speech from one source; nothing is started.
 
     The caller starts, in this order: `migrate(database)` in a thread, `database.start()`, `await clock_watch.start()`,
-    `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await loop.stop()`,
-    `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
+    `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await streams.aclose()`,
+    `await loop.stop()`, `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
 
     Raises:
         NoApiAccess: there is no such source, or its API cannot be used.
@@ -66,7 +69,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     """
     found = job_source(settings, source)
     parts = build_engine(settings, load_registry(settings), clock)
-    jobs, loops = build_jobs(parts, {source: found}, lambda: parts.processes.announce(Change.RUNS))
+    jobs, streams, loops = build_jobs(parts, {source: found}, lambda: parts.processes.announce(Change.RUNS))
     loop = loops[source]
     return SpeechParts(
         source=found,
@@ -79,6 +82,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
         fetcher=parts.fetcher,
         spool=spool_folder(settings, parts.storage),
         jobs=jobs,
+        streams=streams,
         loop=loop,
         audio=build_audio(parts, MAX_DOWNLOADS),
     )

@@ -16,7 +16,13 @@ from receiver.model.secret_text import MIN_SIGNING_SECRET_BYTES
 from receiver.model.signature import SCHEMES
 from receiver.providers import known_providers
 from receiver.providers.base import origin_of
-from receiver.providers.protocols import PollingProvider, Provider, VersionedProvider, WebhookProvider
+from receiver.providers.protocols import (
+    PollingProvider,
+    Provider,
+    StreamingProvider,
+    VersionedProvider,
+    WebhookProvider,
+)
 from receiver.providers.registry import GENERIC
 from receiver.providers.types import Account
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, suggestion
@@ -82,6 +88,7 @@ class Source(Table):
     path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$")] | None = None
     allow_private_addresses: bool = False
     api_version: str | None = None
+    max_stream_characters: Annotated[int, Field(ge=1)] | None = None
     poll: Poll = Poll()
     signature: SignatureTable | None = None
     generic: GenericTable | None = None
@@ -93,6 +100,7 @@ class Source(Table):
         self._provider = self._find_provider()
         self._check_address()
         self._check_channels()
+        self._check_streaming()
         self._check_status_request()
         self.signing_keys()
         return self
@@ -192,6 +200,10 @@ class Source(Table):
             raise ValueError(
                 f"{given[0]}: has no effect, because the signature has no time: no delivery is too old; remove it"
             )
+
+    def _check_streaming(self) -> None:
+        if self.max_stream_characters is not None and not isinstance(self._provider, StreamingProvider):
+            raise ValueError(f"max_stream_characters: {self.provider_name} does not stream audio; remove it")
 
     def _check_status_request(self) -> None:
         """Check that the provider can build a status request: the code of an installed package may be broken."""

@@ -50,6 +50,7 @@ class JobClaim:
         error_code: the error of the last request; None if it succeeded.
         request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
         submit_key: the idempotency key to submit it with.
+        streamed: whether it was submitted as a stream, without the key.
     """
 
     id: str
@@ -66,6 +67,7 @@ class JobClaim:
     error_code: str | None = None
     request: Mapping[str, Any] | None = None
     submit_key: str | None = None
+    streamed: bool = False
 
     @property
     def allowed_seconds(self) -> float:
@@ -92,6 +94,16 @@ def claim(
             due = due.order_by(jobs.c.due_at).limit(limit - len(found)).with_for_update(skip_locked=True)
             found += connection.execute(due).all()
     return _claimed(connection, found, lease)
+
+
+def claim_new(connection: Connection, id: str, now: float, lease: Lease) -> JobClaim | None:
+    """Claim a job that this process has just stored; None if another one was faster, or it was cancelled.
+
+    A claim of this owner is the one of an earlier commit, whose answer was lost.
+    """
+    free = or_(jobs.c.lease_until.is_(None), jobs.c.lease_until < now, jobs.c.lease_owner == lease.owner)
+    new = select(jobs).where(jobs.c.id == id, jobs.c.state == str(JobState.SUBMITTING), jobs.c.submits == 0, free)
+    return next(iter(_claimed(connection, connection.execute(new.with_for_update()).all(), lease)), None)
 
 
 def claim_named(
@@ -125,6 +137,7 @@ def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list
             error_code=row.error_code,
             request=row.request,
             submit_key=row.submit_key,
+            streamed=bool(row.streamed),
         )
         for row in found
     ]
@@ -193,9 +206,14 @@ def reschedule(
     return _write(connection, claimed, polled | due_columns(at, now) | FREE)
 
 
-def begin_submit(connection: Connection, claimed: JobClaim) -> bool:
-    """Record that the submit request is about to be sent: it counts from this commit on. False as for `release`."""
-    return _write(connection, claimed, {"submits": claimed.submits + 1})
+def begin_submit(connection: Connection, claimed: JobClaim, *, streamed: bool = False) -> bool:
+    """Record that the submit request is about to be sent: it counts from this commit on. False as for `release`.
+
+    Args:
+        streamed: whether it is submitted as a stream: if the outcome is lost, nobody may repeat it.
+    """
+    values: Row = {"submits": claimed.submits + 1}
+    return _write(connection, claimed, values | {"streamed": 1} if streamed else values)
 
 
 def reschedule_submit(
@@ -209,6 +227,8 @@ def reschedule_submit(
     """
     submits = claimed.submits + int(not refused)
     values: Row = {"submits": submits, "error_code": code, "error": storable(error)}
+    if refused:
+        values["streamed"] = int(claimed.streamed)
     return _write(connection, claimed, values | due_columns(at, now) | FREE)
 
 

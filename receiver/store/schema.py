@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0016"
+HEAD = "0017"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -265,6 +265,8 @@ jobs = Table(
     Column("lease_owner", _TEXT),
     # The wait that set `due_at`, seconds: a `due_at` further ahead than that was set by another clock.
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
+    # 1 if it was submitted as a stream, without the idempotency key; NULL or 0 otherwise.
+    Column("streamed", Integer),
     # The requested speech; NULL for a job that was submitted elsewhere. Last, because it may be large.
     Column("request", JSON),
     # `job_id` is first, so that the constraint's index also finds the job of an event.

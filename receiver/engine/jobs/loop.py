@@ -81,11 +81,9 @@ class SourceLoop:
     ) -> None:
         self._database = database
         self._source = source
-        self._client = client
         self._throttle = throttle
         self._released = released
         self._poll_seconds = poll_seconds
-        self._owner = owner
         self._clock = clock
         self._stop = asyncio.Event()
         self._wake_event = asyncio.Event()
@@ -105,14 +103,16 @@ class SourceLoop:
             trust=trust,
         )
         completion = JobCompletion(deps)
-        self._lease = deps.lease
+        self.deps = deps
         self._poller = Poller(deps, completion)
-        self._submitter = Submitter(deps, completion)
+        self.submitter = Submitter(deps, completion)
         self._has_history = isinstance(source.provider, HistoryProvider)  # checked once: it looks up every method
         self._not_in_history: set[str] = set()
         self._reading_history = False
         self._claims_unknown = False
         """Whether the store may have leases of this process that no task works on."""
+        self.storing: set[str] = set()
+        """Our ids of the jobs that this process is storing with a lease (`engine.jobs.streaming`)."""
         self._tasks: dict[asyncio.Task[None], list[JobClaim]] = {}
         self._submits: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -131,6 +131,11 @@ class SourceLoop:
     def alive(self) -> bool:
         """Whether its task runs."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs it may claim now."""
+        return max(0, MAX_OPEN_JOBS - len(self._tasks)) if self._clock.paused is None else 0
 
     def start(self) -> None:
         """Start the loop."""
@@ -161,7 +166,7 @@ class SourceLoop:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         self._released()
-        await self._client.aclose()
+        await self.deps.client.aclose()
 
     async def _run(self) -> None:
         while not self._stop.is_set():
@@ -179,17 +184,17 @@ class SourceLoop:
 
     async def _run_once(self) -> float:
         """Claim and start what is due; return the seconds until the next look."""
-        capacity = MAX_OPEN_JOBS - len(self._tasks)
-        if capacity <= 0 or self._clock.paused is not None:
+        capacity = self.capacity
+        if capacity == 0:
             return POLL_INTERVAL_SECONDS  # a task that ends wakes us
         if self._claims_unknown and not self._reading_history:  # whose claims are not all known here
             await self._release_unknown()
         now, monotonic = self._clock.now(), self._clock.monotonic()
         batch = (await self._database.write(self._claim_due, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:
-            self._start_task(self._process(claim, send_at), [claim])
+            self.start_task(self.process(claim, send_at), [claim])
         if batch.history:
-            self._start_task(self._process_history(batch.history, batch.history_at), batch.history)
+            self.start_task(self._process_history(batch.history, batch.history_at), batch.history)
         at = await self._database.read(self._next_due_at)
         seconds = self._poll_seconds(POLL_INTERVAL_SECONDS)
         return seconds if at is None else min(seconds, OPEN_POLL_SECONDS, max(0.001, at - self._clock.now()))
@@ -200,10 +205,10 @@ class SourceLoop:
         slots = min(capacity, self._throttle.free_slots(state, now))
         if state.pause_until > now or slots == 0:
             return ClaimBatch([], [], now)
-        claims = job_leases.claim(connection, self.name, slots, now, self._lease(now), [JobState.SUBMITTING])
+        claims = job_leases.claim(connection, self.name, slots, now, self.deps.lease(now), [JobState.SUBMITTING])
         if state.poll_pause_until <= now and len(claims) < slots and not self._reading_history:
             limit = HISTORY_PAGE if self._has_history else slots - len(claims)
-            watched = job_leases.claim(connection, self.name, limit, now, self._lease(now), [JobState.WATCHING])
+            watched = job_leases.claim(connection, self.name, limit, now, self.deps.lease(now), [JobState.WATCHING])
             history = [claim for claim in watched if self._has_history and claim.id not in self._not_in_history]
             if len(history) < MIN_JOBS_FOR_HISTORY:
                 history = []
@@ -229,7 +234,7 @@ class SourceLoop:
     def _needs_request(self, claim: JobClaim, now: float) -> bool:
         if claim.state is not JobState.SUBMITTING:
             return True
-        return now < claim.deadline_at and not self._submitter.is_lost(claim)
+        return now < claim.deadline_at and not self.submitter.is_lost(claim)
 
     def _next_due_at(self, connection: Connection) -> float | None:
         """When the next job may be claimed, unix seconds; None if none is open."""
@@ -243,12 +248,14 @@ class SourceLoop:
             return None
         return max(min(times), state.pause_until, state.next_request_at - AHEAD_SECONDS / 2)
 
-    def _start_task(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> None:
+    def start_task(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> asyncio.Task[None]:
+        """Start the work on these claims."""
         task = asyncio.create_task(work)
         self._tasks[task] = claims
         if claims[0].state is JobState.SUBMITTING:
             self._submits.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         full = len(self._tasks) >= MAX_OPEN_JOBS
@@ -257,7 +264,7 @@ class SourceLoop:
         if full or not self._tasks:  # otherwise the loop looks again when half of the reserved times have passed
             self._wake_event.set()
 
-    async def _process(self, claim: JobClaim, send_at: float) -> None:
+    async def process(self, claim: JobClaim, send_at: float) -> None:
         """Process one job. An error affects this job alone, and its lease makes it due again."""
         try:
             try:
@@ -277,11 +284,11 @@ class SourceLoop:
 
     async def _handle(self, claim: JobClaim, send_at: float) -> None:
         if claim.state is JobState.SUBMITTING and not self._needs_request(claim, self._clock.now()):
-            await self._submitter.give_up(claim)
+            await self.submitter.give_up(claim)
         elif not await self._throttle.wait_for(send_at, self._stop):
             await self._release([claim])
         elif claim.state is JobState.SUBMITTING:
-            await self._submitter.submit(claim)
+            await self.submitter.submit(claim)
         else:
             await self._poller.poll(claim)
 
@@ -318,23 +325,23 @@ class SourceLoop:
 
     async def _reserve_next_page(self) -> float:
         """Reserve the time of the next page; a due submit goes first, because there may be many pages."""
-        capacity = min(1, MAX_OPEN_JOBS - len(self._tasks)) if self._clock.paused is None else 0
+        capacity = min(1, self.capacity)
         now, monotonic = self._clock.now(), self._clock.monotonic()
         batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(monotonic - now)
         for claim, send_at in batch.single:
-            self._start_task(self._process(claim, send_at), [claim])
+            self.start_task(self.process(claim, send_at), [claim])
         return batch.history_at
 
     def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
-        claims = job_leases.claim(connection, self.name, capacity, now, self._lease(now), [JobState.SUBMITTING])
+        claims = job_leases.claim(connection, self.name, capacity, now, self.deps.lease(now), [JobState.SUBMITTING])
         times = self._reserve_times(connection, claims, now)
         return ClaimBatch(times, [], self._throttle.reserve(connection, 1, now)[0])
 
     async def _release_unknown(self) -> None:
         """Release what this process holds and no task works on, because the store was unavailable."""
         self._claims_unknown = False
-        known = {claim.id for claims in self._tasks.values() for claim in claims}
-        released = await self._database.write(job_leases.release_unknown, self.name, known, self._owner)
+        known = self.storing | {claim.id for claims in self._tasks.values() for claim in claims}
+        released = await self._database.write(job_leases.release_unknown, self.name, known, self.deps.owner)
         if released:
             log.info("poll.claims_released", source=self.name, jobs=released)
 

@@ -42,6 +42,7 @@ class JobSource:
     Attributes:
         receives_webhooks: whether webhooks report ends of jobs. A poll that finds an end first then recovers a webhook.
         metadata_keys: keys of the metadata by which lists find a job and its event.
+        max_stream_characters: the longest text of a stream; None if it is not known.
     """
 
     name: str
@@ -50,6 +51,7 @@ class JobSource:
     schedule: PollSchedule
     receives_webhooks: bool
     metadata_keys: tuple[str, ...] = ()
+    max_stream_characters: int | None = None
 
     @property
     def capabilities(self) -> Capabilities:

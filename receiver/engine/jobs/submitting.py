@@ -1,11 +1,13 @@
 """Submits one job, and stores what the response means. A job is never lost, and never charged twice unnoticed.
 
 The job is committed before the request. A request without a response may have created a job at the provider. If the
-provider supports idempotency keys, the request is repeated with the same key; otherwise an operator has to check.
+request had an idempotency key that the provider supports, it is repeated with the same key; otherwise an operator has
+to check. A request for a stream has none.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -22,14 +24,16 @@ from receiver.model.event import Origin
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.providers.pass_through import secret_texts
-from receiver.providers.protocols import require_submitting
+from receiver.providers.protocols import require_streaming, require_submitting
 from receiver.providers.types import (
     Ended,
     GenerationFailed,
     InProgress,
     ProviderError,
     RateLimited,
+    Running,
     Speech,
+    StreamedJob,
     Submitted,
     Unauthorized,
     is_definite_refusal,
@@ -57,20 +61,32 @@ SUBMIT_TIMEOUT_MESSAGE = "The job could not be submitted in time."
 SUBMIT_LOST = "submit_lost"
 
 
+StreamFuture = asyncio.Future[StreamedJob | None]
+"""Where the caller that stored a job waits for its stream; None if there is no stream, whatever becomes of the job."""
+
+
 class Submitter:
     """Submits jobs of one source, each at its scheduled time."""
 
     def __init__(self, deps: JobContext, completion: JobCompletion) -> None:
         self._deps = deps
         self._completion = completion
+        self._streams: dict[str, StreamFuture] = {}
 
-    @property
-    def _idempotent(self) -> bool:
-        return self._deps.source.capabilities.idempotent_submit
+    def expect_stream(self, id: str, opened: StreamFuture) -> None:
+        """Submit the job with our id as a stream, for a caller that waits for it until `opened` is done.
+
+        Any other process submits it as any other job.
+        """
+        self._streams[id] = opened
+        opened.add_done_callback(lambda _: self._streams.pop(id, None))
 
     def is_lost(self, claim: JobClaim) -> bool:
         """Whether a submit was started, its outcome was not stored, and repeating it might charge twice."""
-        return claim.submits > 0 and not self._idempotent
+        return claim.submits > 0 and not self._is_repeatable(claim)
+
+    def _is_repeatable(self, claim: JobClaim) -> bool:
+        return self._deps.source.capabilities.idempotent_submit and not claim.streamed
 
     async def give_up(self, claim: JobClaim) -> None:
         """End a job that is not submitted again: its submit is lost, or its deadline has passed.
@@ -89,27 +105,40 @@ class Submitter:
 
     async def submit(self, claim: JobClaim) -> None:
         """Submit the job, and store the outcome in its row."""
-        deps = self._deps
+        deps, opened = self._deps, self._streams.get(claim.id)
         account, speech, request = deps.source.account, Speech(**(claim.request or {})), None
+        stream: StreamedJob | None = None
         try:
-            provider = require_submitting(deps.source.provider)
-            request = call_provider(provider.submit_request, account, speech, claim.submit_key or "")
-            if not await self._write(lambda connection: job_leases.begin_submit(connection, claim)):
+            if opened is None:
+                provider = require_submitting(deps.source.provider)
+                request = call_provider(provider.submit_request, account, speech, claim.submit_key or "")
+            else:
+                streaming = require_streaming(deps.source.provider)
+                request = call_provider(streaming.stream_request, account, speech)
+            if not await self._write(
+                lambda connection: job_leases.begin_submit(connection, claim, streamed=opened is not None)
+            ):
                 return  # cancelled, or held by another process
             response = await deps.send(request)
-            submitted = call_provider(provider.read_submit, account, response)
+            if opened is None:
+                submitted = call_provider(provider.read_submit, account, response)
+            else:
+                stream = call_provider(streaming.read_stream, account, response)
+                submitted = Submitted(stream.job_id, Running("submitted"))
         except (ProviderError, UnusableAddress) as error:
             _redact_options(error, speech)
             deps.telemetry.job_submitted(claim.source, claim.id, error.reason, error)
             if request is None and not claim.submits:  # nothing was sent, now or before
                 await self._end(claim, JobState.FAILED, error.reason, str(error))
             else:
-                await self._handle_error(claim, error)
+                await self._handle_error(claim, error, repeatable=opened is None and self._is_repeatable(claim))
             return
         deps.telemetry.job_submitted(claim.source, claim.id, "submitted", None)
-        await self._record_submitted(claim, submitted, response.body)
+        if await self._record_submitted(claim, submitted, response.body) and opened is not None and not opened.done():
+            opened.set_result(stream)
 
-    async def _record_submitted(self, claim: JobClaim, submitted: Submitted, body: bytes) -> None:
+    async def _record_submitted(self, claim: JobClaim, submitted: Submitted, body: bytes) -> bool:
+        """Store the provider's id; False if another process has claimed the job meanwhile."""
         deps, now = self._deps, self._deps.clock.now()
         schedule = deps.source.schedule
         first_at, deadline_at = now + schedule.first_seconds, now + schedule.deadline_seconds
@@ -133,14 +162,19 @@ class Submitter:
         bound = log.bind(source=claim.source, id=claim.id, job=submitted.job_id)
         if not held:
             bound.error("submit.lease_lost", hint="another process has submitted it meanwhile; see this job's row")
-            return
+            return False
         bound.info("job.submitted")
         deps.changed(claim.id)
         if receipt is not None and delivery is not None:
             self._completion.report(claim, delivery, receipt, polls=0)
+        return True
 
-    async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
-        """Store what an error means for the submit and for the whole source."""
+    async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress, *, repeatable: bool) -> None:
+        """Store what an error means for the submit and for the whole source.
+
+        Args:
+            repeatable: whether the same request can be sent again without being charged twice.
+        """
         now, retry_after = self._deps.clock.now(), getattr(error, "retry_after", None)
         code = error.reason
         if error.reason in NOT_SENT:
@@ -156,13 +190,13 @@ class Submitter:
             # An API key that is refused now does not tell what became of an earlier request.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
             await self._end(claim, JobState.UNKNOWN if lost else JobState.FAILED, code, str(error))
-        elif isinstance(error, GenerationFailed) and self._idempotent and claim.error_code == error.reason:
+        elif isinstance(error, GenerationFailed) and repeatable and claim.error_code == error.reason:
             await self._end(claim, JobState.FAILED, code, str(error))  # it failed twice: a retry would not help
         else:
             pause = wait_seconds(
                 RETRY_POLICY, claim.submits + 1, self._deps.rng.random(), retry_after=retry_after or 0.0
             )
-            if pause is None or not self._idempotent:
+            if pause is None or not repeatable:
                 await self._mark_unknown(claim, code, str(error))
             else:
                 await self._retry(claim, error, now + pause, refused=False)

@@ -205,6 +205,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         ],
         job_leases.begin_submit: [(JOB,)],
         job_leases.claim: [("aitts", 10, NOW, LEASE)],
+        job_leases.claim_new: [("job_1", NOW, LEASE)],
         job_leases.claim_named: [("aitts", ["watched"], NOW, LEASE)],
         job_leases.complete: [(JOB, JobState.COMPLETED, NOW, EVENT)],
         job_leases.release: [(JOB, NOW, NOW)],

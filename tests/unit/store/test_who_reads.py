@@ -20,6 +20,7 @@ RUNS_WAIT_FOR = {
     "engine/audio.py",  # whether a run's audio is there already
     "engine/crashes.py",  # which leases have ended
     "engine/jobs/service.py",  # a job that was written down: its submitter must hear what became of it
+    "engine/jobs/streaming.py",  # as the service: the response waits for it
     "engine/jobs/loop.py",  # when the next poll is due, whether the source is paused
     "engine/membership.py",  # whether this release may still store anything
     "engine/server_clock.py",  # whether anything may be claimed
