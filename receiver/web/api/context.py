@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
     from receiver.clock import Clock
     from receiver.engine.audit import ChangeRecorder
+    from receiver.engine.jobs.streaming import StreamStart
     from receiver.engine.operations import OperationService
     from receiver.engine.plugins import Registry
     from receiver.model.redact import Redactor
+    from receiver.outbound.live_audio import LiveAudio
     from receiver.outbound.storage_types import Storage
-    from receiver.providers.types import Speech, Voice, VoiceQuery
+    from receiver.providers.types import Speech, StreamedJob, Voice, VoiceQuery
     from receiver.settings import Settings
     from receiver.store.database import Database
     from receiver.web.api.feed import Feed
@@ -35,6 +38,8 @@ class ApiContext:
         running: whether the store is open; while it is not, every operation is refused.
         wake: called after runs became due.
         submit: (recorder, source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
+        submit_stream: as `submit`, for a job whose audio is streamed; see `StreamService.submit`.
+        open_stream: (a job's row, its stream) to the audio as it is made; see `StreamService.open`.
         wait_until_submitted: (job id, seconds) to the row, once it is not `submitting`, or after these seconds.
         watch: (recorder, source, the provider's job id) to the row, and whether it is new.
         cancel: (recorder, a job's id) to its row, cancelled; None if there is no such job. Raises Conflict if it is
@@ -58,6 +63,8 @@ class ApiContext:
     running: Callable[[], bool]
     wake: Callable[[], None]
     submit: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[tuple[Row, bool]]]
+    submit_stream: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[StreamStart]]
+    open_stream: Callable[[Row, StreamedJob], AbstractAsyncContextManager[LiveAudio]]
     wait_until_submitted: Callable[[str, float], Awaitable[Row]]
     watch: Callable[[ChangeRecorder, str, str], Awaitable[tuple[Row, bool]]]
     cancel: Callable[[ChangeRecorder, str], Awaitable[Row | None]]

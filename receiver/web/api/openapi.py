@@ -83,11 +83,13 @@ def _operation(operation: Operation, *, tokens: bool) -> Document:
     responses: Document = {}
     for status, response in operation.responses.items():
         responses[str(status)] = described = {"description": response.description}
+        content: Document = {}
         if response.model is not None:
-            schema = {"$ref": REF.format(model=response.model.__name__)}
-            described["content"] = {"application/json": {"schema": schema}}  # type: ignore[assignment]
-        elif response.media_type is not None:
-            described["content"] = {response.media_type: {}}  # type: ignore[assignment]
+            content["application/json"] = {"schema": {"$ref": REF.format(model=response.model.__name__)}}
+        if response.media_type is not None:
+            content[response.media_type] = {}
+        if content:
+            described["content"] = content  # type: ignore[assignment]
         if response.headers:
             described["headers"] = {  # type: ignore[assignment]
                 name: {"description": description, "schema": {"type": "string"}}

@@ -45,7 +45,7 @@ class ResponseSpec:
 
     Attributes:
         model: of the JSON body; None if the response is not JSON.
-        media_type: if there is no model; None for a response without a body.
+        media_type: of a body that is not JSON; None if there is none. With a model the response has one of both.
         headers: name to description.
     """
 

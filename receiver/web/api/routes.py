@@ -67,7 +67,12 @@ ROUTES = (
         "speech",
         {
             202: ResponseSpec("The job: submitted, or about to be.", Job, headers=_LOCATION),
-            200: ResponseSpec("The job that this idempotency key created before.", Job, headers=_LOCATION),
+            200: ResponseSpec(
+                "The job that this idempotency key created before; or, for `stream`, the audio while it is made.",
+                Job,
+                "audio/*",
+                headers={**_LOCATION, "Job-Id": "The job's id, where the response is audio."},
+            ),
         },
         {
             402: "The account at the service cannot pay.",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, JsonValue
+from starlette.types import ASGIApp
 
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_speech
 from receiver.engine.jobs.service import NoApiAccess
 from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
 from receiver.providers.types import Invalid, Speech
+from receiver.outbound.live_audio import StreamFailed
+from receiver.providers.types import Invalid, Speech, StreamedJob
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
 from receiver.web.api.context import ApiContext, Row
@@ -18,6 +22,7 @@ from receiver.web.api.fields import INTEGER, IdempotencyKey, RequestModel, Sourc
 from receiver.web.api.jobs import location_header, redacted_job, require_source
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.problems import ProblemError
+from receiver.web.api.speech_stream import open_audio_response
 
 SUBMIT_WAIT_SECONDS = 5.0
 """How long to wait for the provider's response; a later one is reported by the job."""
@@ -53,6 +58,9 @@ class SpeechRequest(StrictRequestModel):
             f"{MAX_OPTIONS}, together {MAX_BYTES:,} bytes of JSON. The service may ignore one that it does not know."
         ),
     ] = None
+    stream: Annotated[
+        bool, Field(description="Respond with the audio while it is made, if the service streams this speech.")
+    ] = False
 
 
 class SpeechHeaders(RequestModel):
@@ -68,21 +76,36 @@ class SpeechHeaders(RequestModel):
     ] = None
 
 
-async def speak(context: ApiContext, audit: Auditor, headers: SpeechHeaders, body: SpeechRequest) -> ApiResponse:
+async def speak(
+    context: ApiContext, audit: Auditor, headers: SpeechHeaders, body: SpeechRequest
+) -> ApiResponse | ASGIApp:
     """Submit speech to a service. The job is stored before the request is sent, and survives a crash.
 
     The response waits a few seconds for the service's. If the service refuses, or if it is unknown whether it accepted
     the job (`unknown`), the response is a problem with the job in `job`. The audio is available once the job has ended:
     see `event_id` of `GET /v1/jobs/{id}`, or follow `GET /v1/stream`.
+
+    With `stream` the response is the audio, as it is made; `Job-Id` is the job. A stream that breaks does not complete
+    the response, and does not end the job. Where there is no stream, the response is the job, as without `stream`: the
+    request must wait for the rate limit, the stream cannot be opened, or the idempotency key was used before.
     """
     require_source(context, body.source)
-    speech = Speech(**body.model_dump(exclude={"source"}))
+    speech = Speech(**body.model_dump(exclude={"source", "stream"}))
+    recorder = audit.single(**describe_speech(body.source, speech))
+    row: Row
+    stream: StreamedJob | None = None
     try:
-        recorder = audit.single(**describe_speech(body.source, speech))
-        row, new = await context.submit(recorder, body.source, speech, headers.key)
+        if body.stream:
+            row, new, stream = await context.submit_stream(recorder, body.source, speech, headers.key)
+        else:
+            row, new = await context.submit(recorder, body.source, speech, headers.key)
     except (NoApiAccess, ClientKeyReused, Invalid) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
-    row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
+    if stream is not None:
+        with suppress(StreamFailed):  # logged; the job continues
+            return await open_audio_response(context, row, stream, location_header(context, row))
+    if not body.stream or not new:
+        row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
         raise _refused(context, row)
     return ApiResponse(202 if new else 200, redacted_job(context, row), location_header(context, row))
