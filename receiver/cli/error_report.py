@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from receiver.cli.streams import OutputError
+from receiver.cli.streams import OutputError, discard_output
 
 if TYPE_CHECKING:
     from receiver.errors import ReceiverError
@@ -31,7 +31,8 @@ def lines_of(error: ReceiverError) -> list[str]:
 def report(error: Exception) -> None:
     """Write the error to standard error: one sentence, and for a bug its traceback."""
     if isinstance(error, OutputError | BrokenPipeError):
-        _discard_output()
+        with contextlib.suppress(OSError, ValueError):
+            discard_output()
     if isinstance(error, BrokenPipeError):
         return  # the reader closed the pipe
     if isinstance(error, OutputError):
@@ -58,14 +59,6 @@ def report(error: Exception) -> None:
 def _is_no_text(error: UnicodeEncodeError) -> bool:
     """Whether it is about bytes that are no UTF-8: Python has them in the command's words as lone surrogates."""
     return all("\ud800" <= char <= "\udfff" for char in error.object[error.start : error.end])
-
-
-def _discard_output() -> None:
-    """Send the rest of the output to /dev/null, so that the interpreter does not fail again at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, 1)
-        os.close(devnull)
 
 
 def _print(sentence: str, before: str = "") -> None:

@@ -59,6 +59,17 @@ def flush_output() -> None:
         sys.stdout.flush()
 
 
+def discard_output() -> None:
+    """Send the rest of the output to /dev/null: its reader sees the end, and the interpreter does not fail at exit.
+
+    Raises:
+        OSError: /dev/null cannot be opened.
+    """
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)
+
+
 def _open_on_devnull(descriptor: int, name: str) -> None:
     opened = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: all below it are open
     os.set_inheritable(opened, True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from receiver.clock import SteadyClock
 from receiver.engine.audit import Auditor, ChangeRecorder, system_user
 from receiver.engine.context import Artifact
 from receiver.engine.jobs.commands import describe_speech
+from receiver.engine.jobs.streaming import StreamStart
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject, StoreUnavailable
 from receiver.model.audit import AuditOperation, AuditState, Via
 from receiver.model.event import Event, build_event
 from receiver.model.retry import RetryPolicy, wait_seconds
+from receiver.outbound.live_audio import LiveAudio
 from receiver.outbound.names import part_name
-from receiver.providers.types import Speech
+from receiver.providers.types import Speech, StreamedJob
 from receiver.settings import Settings
 from receiver.speech.messages import stall_reason
 from receiver.store import jobs, throttle_state, views
@@ -67,6 +69,7 @@ class SpeechClient:
         self._fetcher = parts.fetcher
         self._spool = parts.spool
         self._jobs = parts.jobs
+        self._streams = parts.streams
         self._loop = parts.loop
         self._audio = parts.audio
         self._pause_check_at = 0.0
@@ -90,6 +93,7 @@ class SpeechClient:
     async def stop(self) -> None:
         """Wait for a submit that is in progress, and close everything."""
         await self._clock_watch.stop()
+        await self._streams.aclose()
         await self._loop.stop()
         await self._membership.leave()
         await self._fetcher.aclose()
@@ -107,6 +111,15 @@ class SpeechClient:
             recorder = self._audit.single(**describe_speech(self.source, speech))
         row, _ = await self._jobs.submit(recorder, self.source, speech, client_key)
         return row
+
+    async def submit_stream(self, speech: Speech, client_key: str | None = None) -> StreamStart:
+        """Create a job whose audio is streamed. Errors are those of `StreamService.submit`."""
+        recorder = self._audit.single(**describe_speech(self.source, speech))
+        return await self._streams.submit(recorder, self.source, speech, client_key)
+
+    def open_stream(self, row: Row, stream: StreamedJob) -> AbstractAsyncContextManager[LiveAudio]:
+        """Open a job's stream, as `StreamService.open`."""
+        return self._streams.open(row, stream)
 
     @asynccontextmanager
     async def recording(self, **filter: Any) -> AsyncIterator[ChangeRecorder]:

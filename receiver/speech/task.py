@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,14 +13,15 @@ from typing import BinaryIO
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
-from receiver.providers.types import Speech
+from receiver.outbound.live_audio import StreamFailed
+from receiver.providers.types import Speech, StreamedJob
 from receiver.speech.client import POLL_INTERVAL_SECONDS, SpeechClient
 from receiver.speech.errors import SpeechError
 from receiver.speech.files import numbered_path, save_artifact, stream_to
 from receiver.speech.messages import failure_reason, resume_hint
 from receiver.speech.progress import Progress
 from receiver.store.jobs import Row
-from receiver.store.states import JobState
+from receiver.store.states import OPEN_JOBS, JobState
 
 STREAMED = "-"
 """The path of a file that was written to a stream."""
@@ -34,6 +36,8 @@ class SpeechTask:
         job: our id of an earlier job.
         idempotency_key: the same key with the same speech is the same job.
         output: the file to save, or a stream for the audio; None leaves the audio in the storage.
+        output_ended: called when all audio has been written to `output` while it was made; None for a job that is not
+            streamed. The task then still waits for the end of the job, and fetches its durable audio into the storage.
         overwrite: what to do if the file exists.
         timeout: seconds for the whole task; None for no limit.
     """
@@ -42,6 +46,7 @@ class SpeechTask:
     job: str | None = None
     idempotency_key: str | None = None
     output: Path | BinaryIO | None = None
+    output_ended: Callable[[], None] | None = None
     overwrite: OverwritePolicy = OverwritePolicy.REFUSE
     timeout: float | None = None
 
@@ -95,9 +100,15 @@ class _Run:
         self._creating: asyncio.Task[Row] | None = None
         self._row: Row | None = None
         self._noted: str | None = None
+        self._stream: StreamedJob | None = None
+        self._played = 0
+        """Bytes that have been written while the audio was made."""
+        self._broken: str | None = None
 
     async def to_end(self) -> SpeechResult:
         created = self._row = await self._create_job()
+        if self._task.output_ended is not None and created["state"] in OPEN_JOBS:
+            await self._play(created)
         async for row in self._client.follow(created["id"]):
             self._row = row
             await self._report_state(row)
@@ -115,7 +126,13 @@ class _Run:
         except ReceiverError as error:
             return self._result((), (), str(error))
         self._progress.state("saved")
-        return self._result(files, paths, None)
+        broken = None
+        if self._broken is not None:
+            broken = (
+                f"{self._broken} {self._played} bytes were written before. The whole audio is stored, at "
+                f"{files[0].address}; `tts-receiver speech --job {row['id']} -o FILE` saves it."
+            )
+        return self._result(files, paths, broken)
 
     async def resume_hint(self) -> str:
         """What happens to the job now, and how to resume it."""
@@ -134,12 +151,45 @@ class _Run:
         task = self._task
         if task.speech is not None:
             self._progress.state("submitting")
-            self._creating = asyncio.create_task(self._client.submit(task.speech, task.idempotency_key))
+            create = self._client.submit if task.output_ended is None else self._create_streamed
+            self._creating = asyncio.create_task(create(task.speech, task.idempotency_key))
             return await asyncio.shield(self._creating)
         row = await self._client.job(task.job or "")
         if row is None:
             raise NotFound(f"There is no job {task.job}; `tts-receiver jobs list` lists them.")
         return row
+
+    async def _create_streamed(self, speech: Speech, client_key: str | None) -> Row:
+        start = await self._client.submit_stream(speech, client_key)
+        self._stream = start.stream
+        return start.row
+
+    async def _play(self, row: Row) -> None:
+        """Write the audio while it is made. Without a stream, nothing: it is written once the job has ended."""
+        output, ended = self._task.output, self._task.output_ended
+        if self._stream is None:
+            self._progress.note("There is no stream. The audio is written once the job has ended.")
+            return
+        if output is None or isinstance(output, Path) or ended is None:
+            raise RuntimeError("only an open stream can be written while the audio is made")
+        self._progress.state("streaming")
+        try:
+            async with self._client.open_stream(row, self._stream) as audio:
+                async for chunk in audio.chunks:
+                    await asyncio.to_thread(_write, output, chunk)
+                    self._played += len(chunk)
+                    self._progress.state("streaming", fetched_bytes=self._played)
+        except StreamFailed as error:
+            text = self._client.redact(str(error))
+            if not self._played:
+                self._progress.note(f"{text} The audio is written once the job has ended.")
+                return
+            self._broken = text
+            self._progress.note(f"{text} The job continues.")
+        except BrokenPipeError:
+            self._progress.note(f"Standard output was closed. {await self.resume_hint()}")
+            raise
+        ended()
 
     async def _report_state(self, row: Row) -> None:
         word = {JobState.SUBMITTING: "submitting", JobState.WATCHING: "watching"}.get(row["state"])
@@ -167,6 +217,8 @@ class _Run:
         output = self._task.output
         if output is None:
             return tuple(file.address for file in files)
+        if self._played:
+            return (STREAMED, *(file.address for file in files[1:]))
         if not isinstance(output, Path):
             await stream_to(files[0], output)
             if len(files) > 1:
@@ -184,6 +236,11 @@ class _Run:
         if self._row is None:
             raise RuntimeError("a result needs the job's row")
         return SpeechResult(self._row, files, paths, self._client.clock.monotonic() - self._started, message)
+
+
+def _write(output: BinaryIO, chunk: bytes) -> None:
+    output.write(chunk)
+    output.flush()
 
 
 def _is_extension_of(extension: str, format: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.options import Config, Json, check_choice, parse_key_values, parse_options
-from receiver.cli.speech.standard_streams import STANDARD_STREAM, check_output, destination_of, read_text
+from receiver.cli.speech.standard_streams import STANDARD_STREAM, check_output, destination_of, read_text, stream_output
 from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.speech.input_format import InputFormat
@@ -72,6 +72,9 @@ def speech(
             help="The output file; - is standard output. Default: keep the audio in the storage and print its path.",
         ),
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Write the audio to standard output while it is made, for a player.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     wait: Annotated[float | None, typer.Option(min=0, help="Maximum wait in seconds. Default: no limit.")] = None,
     no_wait: Annotated[
@@ -102,6 +105,7 @@ def speech(
     from receiver.cli.ids import find_job
     from receiver.cli.session import open_session
     from receiver.durable_files import OverwritePolicy
+    from receiver.engine.jobs.commands import check_speech
     from receiver.settings import load
     from receiver.speech.lines import SpeechDefaults
     from receiver.speech.task import SpeechTask
@@ -121,6 +125,8 @@ def speech(
     _check_key(idempotency_key, text)
     overwrite = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
     _require_one(TEXT=text, **{"--file": file, "--job": job})
+    if stream:
+        output = stream_output(output, no_wait=no_wait, json=json, **{"--file": file, "--job": job})
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for a single text; a batch has --output-dir.")
@@ -155,6 +161,14 @@ def speech(
     name = _choose_source(settings, source)
     target = job_source(settings, name)
     request = _request(read_text(text or ""), defaults, output, name, target)
+    if stream:
+        from receiver.cli.streams import discard_output
+        from receiver.engine.jobs.streaming import check_stream
+
+        check_stream(target, request)
+        task = replace(task, output_ended=discard_output)
+    else:
+        check_speech(target, request)
     if no_wait:
         raise typer.Exit(_create_job(settings, target, request, idempotency_key, json))
     task = replace(task, speech=request, idempotency_key=idempotency_key)
@@ -286,12 +300,7 @@ def _choose_source(settings: Settings, name: str | None) -> str:
 
 
 def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str, target: JobSource) -> Speech:
-    """The request to the provider.
-
-    Raises:
-        Invalid: the provider does not accept it.
-    """
-    from receiver.engine.jobs.commands import check_speech
+    """The request to the provider; not checked yet."""
     from receiver.providers.types import Speech
     from receiver.speech.lines import format_of
 
@@ -302,7 +311,7 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
     format = defaults.format
     if format is None and output not in (None, STANDARD_STREAM):
         format = format_of(str(output), target.capabilities.formats)
-    request = Speech(
+    return Speech(
         text=text,
         voice=defaults.voice,
         format=format,
@@ -313,5 +322,3 @@ def _request(text: str, defaults: SpeechDefaults, output: str | None, name: str,
         metadata=defaults.metadata,
         options=defaults.options,
     )
-    check_speech(target, request)
-    return request

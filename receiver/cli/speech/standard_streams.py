@@ -61,3 +61,24 @@ def check_output(output: str | None, overwrite: OverwritePolicy, json: bool) -> 
             raise SpeechError("Standard output is a terminal. Redirect it, or name a file.")
         return
     require_writable(Path(output), overwrite)
+
+
+def stream_output(output: str | None, *, no_wait: bool, json: bool, **given: str | None) -> str:
+    """Where the audio of a stream is written: standard output, and nothing else."""
+    from receiver.speech.errors import SpeechError
+
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter(f"--stream is for one new text, and {name} is not.")
+    if no_wait:
+        raise typer.BadParameter("--stream waits for the audio, and --no-wait does not.")
+    if json:
+        raise typer.BadParameter("--json prints to standard output, and so does --stream.")
+    if output not in (None, STANDARD_STREAM):
+        raise typer.BadParameter(
+            "--stream writes to standard output: pipe it to a player, such as `--stream -o - | ffplay -`. "
+            "A file is saved once it is complete and verified: leave out --stream."
+        )
+    if sys.stdout.isatty():
+        raise SpeechError("Standard output is a terminal. Pipe it to a player: `--stream -o - | ffplay -`.")
+    return STANDARD_STREAM

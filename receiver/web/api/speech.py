@@ -11,9 +11,8 @@ from starlette.types import ASGIApp
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_speech
 from receiver.engine.jobs.service import NoApiAccess
-from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
-from receiver.providers.types import Invalid, Speech
 from receiver.outbound.live_audio import StreamFailed
+from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
 from receiver.providers.types import Invalid, Speech, StreamedJob
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
