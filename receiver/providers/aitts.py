@@ -43,8 +43,11 @@ _STREAM = Capabilities(
     formats=("wav", "mp3", "ogg_opus"),
     options=("sample_rate",),
     sample_rates={"": _RATES, "wav": _RATES, "mp3": _RATES, "ogg_opus": _OPUS_RATES},
+    pass_through=True,
 )
 """What a request for a stream accepts."""
+_NOT_STREAMED = ("output_bitrate_kbps", "speed", "model_type", "webhook_url", "metadata")
+"""The fields of a submit that a stream does not have, and which are therefore not options of it either."""
 _OUTCOME_FIELDS = ("status", "metadata")
 _COMPLETED_FIELDS = (*_OUTCOME_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
 _OUTCOMES = {"completed": COMPLETED, "failed": FAILED}
@@ -106,8 +109,8 @@ class Aitts(AccountWebhook):
             "voice_id": speech.voice,
             "output_format": speech.format,
             "sample_rate_hertz": speech.sample_rate,
-        }
-        return post_json(account, "/api/v1/tts/stream", bearer(account), fields)
+        } | dict.fromkeys(_NOT_STREAMED)
+        return post_json(account, "/api/v1/tts/stream", bearer(account), fields, speech.options)
 
     def read_stream(self, account: Account, response: Response) -> StreamedJob:
         """Read `{"success", "data": {"job_id", "stream_url", "transport_format"}}`.
