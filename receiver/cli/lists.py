@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
@@ -275,11 +276,30 @@ def _print_json(listing: Listing, pages: _Pages) -> None:
 
 
 def _print_csv(listing: Listing, pages: _Pages) -> None:
-    """As RFC 4180 has it, with a header. A value with fields of its own is JSON."""
-    names = list(listing.model.model_fields)
-    write(csv_line(names))
+    """As RFC 4180 has it, with a header. A model within the item has a column for each of its fields."""
+    paths = list(_csv_paths(listing.model))
+    write(csv_line(".".join(path) for path in paths))
     for rows in pages:
         for row in rows:
             values = listing.item(row).model_dump(mode="json")
-            write(csv_line(values[name] for name in names))
+            write(csv_line(_value_at(values, path) for path in paths))
         flush()
+
+
+def _csv_paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    from pydantic import BaseModel
+
+    for name, field in model.model_fields.items():
+        optional = isinstance(field.annotation, UnionType)
+        kinds = get_args(field.annotation) if optional else (field.annotation,)
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            yield (name,)
+        else:
+            yield from ((name, *path) for path in _csv_paths(inner))
+
+
+def _value_at(values: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        values = None if values is None else values[name]
+    return values
