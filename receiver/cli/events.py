@@ -82,7 +82,7 @@ def list_(
     from receiver.cli.event_lists import events_listing
     from receiver.cli.ids import find_position, resolve_ids
     from receiver.cli.lists import Request, counter, list_format, list_order, print_list, rows_by_id
-    from receiver.cli.session import check_names, open_session
+    from receiver.cli.session import check_names, hint_unknown_error, open_session
     from receiver.store import views
 
     format, order = list_format(json, csv), list_order(oldest)
@@ -99,7 +99,8 @@ def list_(
             return database.query_list(views.list_ids, replace(filter, **order.beyond(before)), limit, order)
 
         request = Request(format, None if all_ else limit, find_position(database, before))
-        print_list(events_listing(database), rows_by_id(database, select), request, counter(ids_before))
+        if not print_list(events_listing(database), rows_by_id(database, select), request, counter(ids_before)):
+            hint_unknown_error(database, filter)
 
 
 @app.command()
@@ -257,7 +258,7 @@ def _change_each(
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.ids import find_event_id, resolve_ids
     from receiver.cli.recording import auditor
-    from receiver.cli.session import check_names, open_session
+    from receiver.cli.session import check_names, hint_unknown_error, open_session
     from receiver.engine import matching
     from receiver.engine.filters import check_handlers
     from receiver.engine.plugins import load_registry
@@ -275,6 +276,7 @@ def _change_each(
             number = counting.count(counting.event_ids(database, filter))
             echo(f"Matching events: {matching.format_count(number)}.")
             if not number:
+                hint_unknown_error(database, filter)
                 return
             confirm(f"{action.verb.capitalize()} {matching.format_count(number)} events?", yes)
         progress = _Progress(action)

@@ -85,7 +85,7 @@ def change_runs(config: Path | None, event: str | None, filter: Filter, yes: boo
     from receiver.cli.bulk_changes import run_in_batches
     from receiver.cli.ids import find_event_id, resolve_ids
     from receiver.cli.recording import auditor
-    from receiver.cli.session import check_handler, check_names, open_session
+    from receiver.cli.session import check_handler, check_names, hint_unknown_error, open_session
     from receiver.engine import matching
     from receiver.store.event_pages import Filter
 
@@ -108,6 +108,7 @@ def change_runs(config: Path | None, event: str | None, filter: Filter, yes: boo
         number = counting.count(counting.runs(database, filter, states))
         if not number:
             check_handler(settings, filter.handler)
+            hint_unknown_error(database, filter)
         echo(f"Matching runs: {matching.format_count(number)}.")
         if not number:
             action.report(database, ())

@@ -59,7 +59,7 @@ def errors(
     """Count failed runs by handler, kind of error and reason: the largest groups first, each with an example."""
     from receiver.cli.event_lists import run_errors_listing
     from receiver.cli.lists import Format, list_format, print_rows
-    from receiver.cli.session import check_handler, check_names, open_session
+    from receiver.cli.session import check_handler, check_names, hint_unknown_error, open_session
     from receiver.model.redact import Redactor
     from receiver.store.run_errors import error_groups
     from receiver.web.api.models import run_errors_of
@@ -73,6 +73,7 @@ def errors(
         if not found.largest:
             check_handler(settings, handler)
         redact = Redactor(settings.secrets())
+            hint_unknown_error(database, filter)
         if format is Format.JSON:
             print_model(run_errors_of(found, redact))
         elif format is Format.TABLE and not found.largest:

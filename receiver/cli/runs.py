@@ -86,7 +86,7 @@ def list_(
     from receiver.cli.event_lists import runs_listing
     from receiver.cli.ids import find_position, resolve_ids
     from receiver.cli.lists import Page, Request, counter, list_format, list_order, print_list
-    from receiver.cli.session import check_handler, check_names, open_session
+    from receiver.cli.session import check_handler, check_names, hint_unknown_error, open_session
     from receiver.store import error_search, views
 
     format, order = list_format(json, csv), list_order(oldest)
@@ -117,6 +117,7 @@ def list_(
         more = counter(ids_before, "those of {} more events") if words is None else None
         if not print_list(listing, read, request, more):
             check_handler(settings, handler)
+            hint_unknown_error(database, filter)
     if words is not None:
         say = echo if format.is_for_people else echo_error
         say(search.extent())

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from receiver.assembly.resources import open_database
+from receiver.cli.text_output import echo_error
 from receiver.clock import SystemClock
 from receiver.engine.filters import check_filter, check_handlers, check_metadata
 from receiver.engine.plugins import load_registry
-from receiver.errors import NotFound
+from receiver.errors import ListingTimeout, NotFound
 from receiver.model.metadata import Pair
-from receiver.settings import Settings, load
+from receiver.settings import Settings, load, suggestion
+from receiver.store import names
 from receiver.store.clocks import compare_with_server
 from receiver.store.database import Database
+from receiver.store.event_pages import Filter
 from receiver.store.migrate import require_usable
+
+MAX_NAMED = 20
+"""Known words in one sentence."""
 
 
 @contextmanager
@@ -63,6 +69,29 @@ def check_names(
     database.query_list(check_filter, settings.sources, source, type_)
     if metadata:
         database.query_list(check_metadata, settings.search.metadata, metadata)
+
+
+def hint_unknown_error(database: Database, filter: Filter) -> None:
+    """Say, of a filter that matches nothing, if no run has an error of its kind or for its reason, and which there are.
+
+    A handler may use any word, so an unknown one is no error.
+    """
+    with suppress(ListingTimeout):
+        for what, word, read in (
+            ("of the kind", filter.error_kind, names.error_kinds),
+            ("for the reason", filter.reason, names.reasons),
+        ):
+            known = database.query_list(read) if word else []
+            if word and word not in known:
+                echo_error(f"No run has an error {what} {word!r}{_suggestion(word, known)}")
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    """The nearest known word, or the first of all; with the punctuation of the end."""
+    text = suggestion(word, known)
+    if text.endswith("?") or len(known) <= MAX_NAMED:
+        return text if text.endswith("?") else f"{text}."
+    return f"; there is: {', '.join(known[:MAX_NAMED])}, and more."
 
 
 def check_handler(settings: Settings, name: str | None) -> None:

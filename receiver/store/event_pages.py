@@ -35,7 +35,7 @@ UNFINISHED = text("runs.state != 'succeeded'")
 """Like the others, word for word the condition of a partial index: otherwise SQLite does not use the index."""
 _SUCCEEDED = text("runs.state = 'succeeded'")
 WITH_ERROR_KIND = text("runs.error_kind IS NOT NULL")
-_WITH_REASON = text("runs.reason IS NOT NULL")
+WITH_REASON = text("runs.reason IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def _by_run(connection: Connection, criteria: _Criteria) -> SearchPlan | None:
     of_error: tuple[tuple[Any, str], ...] = ()
     unfinished = UNFINISHED
     if run.reason:
-        unfinished, of_error = _WITH_REASON, ((runs.c.reason, run.reason),)
+        unfinished, of_error = WITH_REASON, ((runs.c.reason, run.reason),)
     elif run.error_kind:
         unfinished, of_error = WITH_ERROR_KIND, ((runs.c.error_kind, run.error_kind),)
     for state in run.states or tuple(RunState):

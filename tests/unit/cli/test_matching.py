@@ -30,7 +30,7 @@ def ids(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def said(*words: str) -> list[str]:
     done = CliRunner().invoke(build(), words)
     assert done.exit_code == 0, done.output
-    return done.output.splitlines()
+    return done.stdout.splitlines()
 
 
 def test_every_event_that_fits_is_replayed_once_the_oldest_first(ids: list[str]) -> None:

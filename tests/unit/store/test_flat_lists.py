@@ -139,6 +139,8 @@ def look_ups() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     yield "short ids", short_ids.shorten_events, ([event_id(NOW + n, 1) for n in range(50)],)
     yield "type", names.is_type, ("nothing",)
     yield "sources", names.sources, ()
+    yield "kinds of errors", names.error_kinds, ()
+    yield "reasons", names.reasons, ()
     yield "open jobs", names.has_open_jobs, ("one",)
     yield "orphaned", views.orphaned, (["y"],)
     yield "newest", feed.newest, ()
