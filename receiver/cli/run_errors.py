@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.cli import output
 from receiver.cli.options import (
     Config,
     Csv,
@@ -72,8 +73,8 @@ def errors(
         found = database.query_list(error_groups, filter, limit)
         if not found.largest:
             check_handler(settings, handler)
-        redact = Redactor(settings.secrets())
             hint_unknown_error(database, filter)
+        redact = Redactor(settings.secrets())
         if format is Format.JSON:
             print_model(run_errors_of(found, redact))
         elif format is Format.TABLE and not found.largest:
@@ -91,10 +92,28 @@ def _print_more(found: ErrorGroups, state: str, say: Callable[[str], None]) -> N
     if found.largest:
         say("Show an example:    tts-receiver events show EXAMPLE")
     if found.largest and state in (RunState.DEAD, RunState.CANCELLED):
-        say(f"Replay the largest: tts-receiver runs replay {_options(found.largest[0], state)}")
+        for line in _command_lines(
+            "Replay the largest:", ["tts-receiver runs replay", *_options(found.largest[0], state)]
+        ):
+            say(line)
 
 
-def _options(group: ErrorGroup, state: str) -> str:
+def _options(group: ErrorGroup, state: str) -> list[str]:
     """The filter that has the runs of the group, as a shell reads it."""
     named = {"state": state, "handler": group.handler, "error-kind": group.error_kind, "reason": group.reason}
-    return " ".join(f"--{name} {shlex.quote(value or '')}" for name, value in named.items())
+    return [f"--{name} {shlex.quote(value or '')}" for name, value in named.items()]
+
+
+def _command_lines(title: str, words: list[str]) -> list[str]:
+    """A command behind its title. On a terminal that is too narrow it is below, in lines that a shell reads as one."""
+    line, terminal = f"{title} {' '.join(words)}", output.terminal()
+    if terminal is None or len(line) <= terminal.width:
+        return [line]
+    lines = [f"  {words[0]}"]
+    for word in words[1:]:
+        if len(f"{lines[-1]} {word} \\") <= terminal.width:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+    return [title, *lines]
