@@ -166,8 +166,8 @@ def _moved_keys(given: dict[str, Any]) -> str:
         given.get("signature_header"),
     )
     preset = _MOVED_PRESETS.get(str(scheme), str(scheme or "stripe"))
-    lines = ["[sources.NAME.signature]", f"preset = {json.dumps(preset)}"]
+    lines = [f"preset = {json.dumps(preset)}"]
     if header is not None:
         lines.append(f"header = {json.dumps(str(header))}")
     old = " and ".join(name for name in ("scheme", "signature_header") if name in given)
-    return f"{key}: has moved to a table of its own. Replace {old} by:\n    " + "\n    ".join(lines)
+    return f"{key}: has moved. Write {' and '.join(lines)} in a table [sources.NAME.signature] instead of {old}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from receiver.model.scheme import Scheme
 from receiver.model.signature import PRESETS, SCHEMES, make_scheme
@@ -53,7 +53,7 @@ def _prefix(value: str) -> str:
     return value
 
 
-Prefix = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,64}$"), BeforeValidator(_prefix)]
+Prefix = Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,64}$"), AfterValidator(_prefix)]
 
 
 class SignatureTable(Table):
@@ -84,12 +84,9 @@ class SignatureTable(Table):
         if not isinstance(given, dict):
             return given
         name = given.get("preset")
-        if isinstance(name, str) and name not in PRESETS:
-            why = NOT_VERIFIABLE.get(name.lower())
-            raise ValueError(
-                f"preset: {name!r} {why}" if why else f"preset: there is no {name!r}{suggestion(name, PRESETS)}"
-            )
-        filled = {**_keys_of(PRESETS[name]), **given} if isinstance(name, str) else given
+        if name is not None and not (isinstance(name, str) and name in PRESETS):
+            raise ValueError(f"preset: {_unknown_preset(name)}")
+        filled = given if name is None else {**_keys_of(PRESETS[name], given), **given}
         for key in ("header", "signed_content"):
             if key not in filled:
                 raise ValueError(
@@ -102,14 +99,25 @@ class SignatureTable(Table):
         for key in ("header", "timestamp_header", "id_header"):
             name = getattr(self, key)
             if name is not None and name.lower() in PRIVATE_HEADERS:
-                raise ValueError(f"{key}: {name} has credentials, and would be stored with each event")
+                raise ValueError(
+                    f"{key}: must not be {name}, which has credentials, and would be stored with each event"
+                )
             if name is not None and name.lower() in OTHER_HEADERS:
-                raise ValueError(f"{key}: {name} is a header that every request has for another purpose")
+                raise ValueError(f"{key}: must not be {name}, which every request has for another purpose")
         if "timestamp_format" in self.model_fields_set and "{timestamp}" not in self.signed_content:
             raise ValueError("timestamp_format: has no effect, because signed_content has no {timestamp}; remove it")
-        spec = SignatureSpec(**{field.name: getattr(self, field.name) for field in fields(SignatureSpec) if field.init})
-        known = self.preset is not None and spec == PRESETS[self.preset]
-        self._scheme = SCHEMES[str(self.preset)] if known else make_scheme(CONFIGURED, spec)
+        preset = None if self.preset is None else PRESETS[self.preset]
+        keys = {name: getattr(self, name) for name in _KEYS}
+        try:
+            spec = SignatureSpec(**keys)
+        except ValueError as error:
+            key = str(error).partition(":")[0]
+            if preset is None or keys[key] is None or keys[key] != getattr(preset, key):
+                raise
+            raise ValueError(
+                f"{error}; the preset sets {key}: to leave it out, write the keys without a preset"
+            ) from None
+        self._scheme = SCHEMES[str(self.preset)] if spec == preset else make_scheme(CONFIGURED, spec)
         return self
 
     @property
@@ -118,7 +126,24 @@ class SignatureTable(Table):
         return self._scheme
 
 
-def _keys_of(spec: SignatureSpec) -> dict[str, Any]:
-    """The keys of a preset that differ from the defaults."""
-    found = {field.name: (getattr(spec, field.name), field.default) for field in fields(spec) if field.init}
-    return {key: value for key, (value, default) in found.items() if value != default}
+_KEYS = {field.name: field.default for field in fields(SignatureSpec) if field.init}
+"""The keys of the table that describe a signature, and their defaults."""
+_PLACES_OF_TIME = ("timestamp_header", "timestamp_prefix")
+
+
+def _keys_of(spec: SignatureSpec, given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a preset that differ from the defaults; without the place of the time, if another one is given."""
+    found = {key: getattr(spec, key) for key, default in _KEYS.items() if getattr(spec, key) != default}
+    has_time = any(key in given for key in _PLACES_OF_TIME)
+    return {key: value for key, value in found.items() if not (has_time and key in _PLACES_OF_TIME)}
+
+
+def _unknown_preset(name: object) -> str:
+    """What is wrong with a preset that does not exist."""
+    if not isinstance(name, str):
+        return "must be a text"
+    if name.lower() in NOT_VERIFIABLE:
+        return f"{name!r} {NOT_VERIFIABLE[name.lower()]}"
+    return (
+        f"there is no {name!r}{suggestion(name, PRESETS)}. For any other service, set header, signed_content and so on"
+    )

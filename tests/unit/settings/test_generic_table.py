@@ -103,10 +103,10 @@ def test_the_keys_that_described_the_signature_show_the_lines_that_replace_them(
     before = HOOKED.replace('[sources.voices.signature]\npreset = "elevenlabs"\n', "") + old + "\n"
     [(where, what)] = problems(write(before)).items()
     assert where == f"sources.voices.generic.{old.partition(' ')[0]}"
-    assert what.startswith("has moved to a table of its own. Replace ")
-    shown = [line.strip() for line in what.splitlines()[1:]]
-    assert shown == ["[sources.voices.signature]", *lines]
-    after = before.replace(old, "").replace("[sources.voices.generic]", "\n".join([*shown, "[sources.voices.generic]"]))
+    old_keys = " and ".join(line.partition(" ")[0] for line in old.splitlines())
+    assert what == f"has moved. Write {' and '.join(lines)} in a table [sources.voices.signature] instead of {old_keys}"
+    table = "\n".join(["[sources.voices.signature]", *lines, "[sources.voices.generic]"])
+    after = before.replace(old, "").replace("[sources.voices.generic]", table)
     assert source_of(write, after).receives_webhooks
 
 
