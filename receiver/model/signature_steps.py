@@ -48,7 +48,7 @@ def verification_steps(scheme: Scheme, headers: Headers, body: bytes, keys: Sequ
         steps.append(_step("id", lambda: _value(headers, str(spec.id_header), ID, values)))
     values[BODY] = f"<{len(body)} bytes of body>"
     shown = "".join(values.get(part, f"<{part}?>") if at % 2 else part for at, part in enumerate(spec.parts))
-    steps.append(Step("signed text", shown))
+    steps.append(Step("signed text", shown, done=values.keys() >= {*spec.parts[1::2]}))
     if all(step.done for step in steps):
         steps.append(_step("HMAC", lambda: _match(scheme, headers, body, keys, now)))
     return steps
