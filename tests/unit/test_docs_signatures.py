@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -15,47 +13,7 @@ from receiver.errors import SignatureError
 from receiver.model.signature import PRESETS
 from receiver.model.signature_spec import SignatureSpec
 from receiver.settings import Settings, load
-
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "signatures.md").read_text()
-
-
-class Service(NamedTuple):
-    """A service of the page: the configuration, and the command that verifies its vector."""
-
-    title: str
-    toml: str
-    command: str
-
-    @property
-    def body(self) -> bytes:
-        return self.line[2].encode()
-
-    @property
-    def line(self) -> list[str]:
-        """All words of the command's line."""
-        return shlex.split(self.command.replace("\\\n", " "))
-
-    @property
-    def words(self) -> list[str]:
-        """The words after the command's name."""
-        return self.line[self.line.index("tts-receiver") + 1 :]
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        pairs = [word.split(": ", 1) for flag, word in zip(self.words, self.words[1:], strict=False) if flag == "-H"]
-        return [(name.lower().encode(), value.encode()) for name, value in pairs]
-
-
-SERVICES = [
-    Service(*found)
-    for found in re.findall(r"^### ([^\n]+)\n\n```toml\n(.*?)```\n\n```sh\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL)
-]
-
-
-def rows(heading: str) -> list[list[str]]:
-    """The rows of a section's table."""
-    table = PAGE.partition(f"\n## {heading}\n")[2].partition("\n|---")[2].partition("\n\n")[0]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()[1:]]
+from tests.signature_page import SERVICES, Service, rows
 
 
 def used(service: Service, folder: Path) -> Settings:
@@ -84,18 +42,17 @@ def test_any_one_changed_byte_of_a_vector_is_refused(service: Service, tmp_path:
     [source] = used(service, tmp_path).sources.values()
     scheme, keys = source.scheme, source.signing_keys()
     assert scheme is not None
-    assert scheme.verify(service.headers, service.body, keys, 0).key_id
+    headers = [(name.lower().encode(), value.encode()) for name, value in service.headers]
+    assert scheme.verify(headers, service.body, keys, 0).key_id
     for at in range(len(service.body)):
         changed = bytes([*service.body[:at], service.body[at] ^ 1, *service.body[at + 1 :]])
         with pytest.raises(SignatureError):
-            scheme.verify(service.headers, changed, keys, 0)
-    for index, (name, value) in enumerate(service.headers):
+            scheme.verify(headers, changed, keys, 0)
+    for index, (name, value) in enumerate(headers):
         for at in range(len(value)):
             other = bytes([*value[:at], value[at] ^ 1, *value[at + 1 :]])
             with pytest.raises(SignatureError):
-                scheme.verify(
-                    [*service.headers[:index], (name, other), *service.headers[index + 1 :]], service.body, keys, 0
-                )
+                scheme.verify([*headers[:index], (name, other), *headers[index + 1 :]], service.body, keys, 0)
 
 
 def test_the_table_says_what_the_settings_below_it_say(tmp_path: Path) -> None:
