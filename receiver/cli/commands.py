@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": ("signing:verify", "Explain why a signature is valid or not."),
     "forward-test": ("forward_test.command:forward_test", "Verify and print forwarded events until Ctrl-C."),
     "listen": ("listen.command:listen", "Hand a receiver's events to a local address until Ctrl-C."),
-    "mcp": ("mcp.command:mcp", "Give an assistant tools for speech, by the Model Context Protocol."),
+    "mcp": ("mcp.command:mcp", "Give an assistant tools for speech (MCP)."),
     "voices": ("voices:voices", "List the provider's voices, or the documented ones."),
     "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),

@@ -46,6 +46,15 @@ _ADVICE = {
     UNDEFINED_COLUMN: "run `tts-receiver db upgrade`, and check the role's search_path",
 }
 _TLS = "correct sslmode and sslrootcert of the address, or the server's certificate"
+_UNTRUSTED = {
+    "root certificate file": "let sslrootcert of the address name a readable file with the certificate of the "
+    "authority that issued the server's",
+    "certificate verify failed": "the server's certificate is of no authority in the file of sslrootcert, or has "
+    "expired: let sslrootcert name the authority's certificate, or renew the server's",
+    "does not match host name": "name the host in the address as the server's certificate does, or issue one with this "
+    "name",
+}
+"""The same where TLS was begun and the server is not trusted."""
 _UNREACHABLE = "check that the server runs, and that the host and the port of the address are right"
 _REFUSALS = {
     "authentication failed": "correct the user and the password of the address, or the server's",
@@ -108,6 +117,8 @@ def unavailable(error: exc.DBAPIError, url: URL) -> StoreUnavailable:
         return StoreFull(f"The store {location} cannot be written ({text}): free space on the server's disk.")
     if code in _ADVICE:
         return StoreUnavailable(f"The store {location} cannot be used ({text}): {_ADVICE[code]}.")
+    if code is None and (untrusted := _advice(text, _UNTRUSTED)):
+        return StoreUnavailable(f"The store {location} cannot be trusted ({text}): {untrusted}.")
     if code is None and (refused := _advice(text, _REFUSALS)):
         return StoreUnavailable(f"The store {location} refuses the login ({text}): {refused}.")
     if code is None and (advice := _advice(text, _CONNECTING)):

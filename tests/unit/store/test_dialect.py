@@ -84,7 +84,8 @@ def test_only_the_packages_of_databases_are_special_to_one() -> None:
 
 TESTS = ROOT.parent / "tests"
 SPECIAL_TESTS = {
-    "stores.py", "faults.py", "postgresql_server.py", "server_folder.py", "pgbouncer.py", "unit/store/plans.py",
+    "stores.py", "faults.py", "postgresql_server.py", "debian_postgresql.py", "server_folder.py", "pgbouncer.py",
+    "unit/store/plans.py",
     "acceptance/test_copy.py", "acceptance/test_rolling_upgrade.py", "unit/store/interleaving.py",
     "unit/store/test_dialect.py", "unit/store/test_feed_positions.py", "unit/store/test_migrate.py",
     "unit/store/test_pooled.py",
