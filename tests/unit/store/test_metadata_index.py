@@ -149,7 +149,7 @@ def test_jobs_are_found_by_metadata_time_and_id(database: Database) -> None:
     assert listed(metadata=ACME, source="aitts") == [3, 1]
     assert listed(metadata=ACME, states=["submitting"]) == [5, 3]
     assert listed(metadata=ACME, states=[JobState.CANCELLED], source="aitts") == [1]
-    assert listed(metadata=ACME, before=new_job_id(NOW + 5, 5)) == [3, 1]
+    assert listed(metadata=ACME, older_than=new_job_id(NOW + 5, 5)) == [3, 1]
     assert listed(metadata=ACME, created_after=NOW + 3, created_before=NOW + 5) == [3]
     assert listed(created_after=NOW + 1, created_before=NOW + 4) == [3, 2, 1]
     assert listed(created_before=NOW + 2, source="aitts") == [1, 0]
