@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)

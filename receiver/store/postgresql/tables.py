@@ -28,6 +28,20 @@ _ATTEMPTS = (
     FOR EACH STATEMENT EXECUTE FUNCTION receiver_delete_attempts()
     """,
 )
+# A process of a release that does not say by which keys it indexes metadata may index nothing (docs/adr/0102).
+_METADATA_KEYS = (
+    """
+    CREATE FUNCTION receiver_forget_metadata_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE metadata_keys SET completed_at = NULL, event_id = '', job_id = '';
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER forget_metadata_keys AFTER INSERT ON processes FOR EACH ROW WHEN (NEW.metadata_keys IS NULL)
+    EXECUTE FUNCTION receiver_forget_metadata_keys()
+    """,
+)
 # A run is updated about three times in its life: room in its page keeps the new versions near the old ones. Each claim
 # passes over the dead entries of the index of pending runs, so that they must go soon: after a fixed number of changes,
 # whatever the size of the table.
@@ -43,7 +57,7 @@ _STORAGE = {
 def create(connection: Connection) -> None:
     """Create everything; the database has none of it."""
     metadata.create_all(connection, checkfirst=False)
-    for statement in (*_FEED, *_ATTEMPTS):
+    for statement in (*_FEED, *_ATTEMPTS, *_METADATA_KEYS):
         connection.execute(text(statement))
     for table, parameters in _STORAGE.items():
         connection.execute(text(f"ALTER TABLE {table} SET ({parameters})"))

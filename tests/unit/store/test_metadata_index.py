@@ -19,7 +19,7 @@ from receiver.store.inbox import Receipt
 from receiver.store.job_pages import JobFilter
 from receiver.store.jobs import NewJob
 from receiver.store.metadata_index import EVENTS, JOBS, MetadataNotIndexed
-from receiver.store.processes import ProcessInfo, write_heartbeat
+from receiver.store.processes import ProcessInfo, remove, write_heartbeat
 from receiver.store.schema import event_metadata, events, job_metadata
 from receiver.store.states import JobState
 from tests.stores import execute
@@ -192,6 +192,28 @@ def test_in_an_empty_store_a_key_is_incomplete_while_a_process_does_not_index_by
     execute(database, "UPDATE processes SET metadata_keys = NULL WHERE owner = 'with'")  # of an older release
     assert declare(database) == []
     assert declare(database, "customer") == ["customer"]
+
+
+def test_a_process_of_a_release_without_keys_makes_them_incomplete_also_after_it_has_ended(
+    database: Database, delivery: MakeDelivery, accept: Accept
+) -> None:
+    assert declare(database, "customer") == []
+    for owner, version in (("one", "2.0"), ("two", "2.0")):
+        info = ProcessInfo(owner, Role.ALL, "host", 1, version, NOW, ["customer"])
+        database.transact(write_heartbeat, info, NOW)
+        database.transact(write_heartbeat, info, NOW + 5)
+        database.transact(remove, owner)
+    database.query(metadata_index.require_indexed, ["customer"])
+    row = "INSERT INTO processes (owner, role, host, pid, version, started_at, heartbeat_at) VALUES "
+    execute(database, row + "('old', 'all', 'host', 1, '1.0', 0, 0)")
+    accept(delivery("a"))
+    assert database.query(metadata_index.unknown_keys, ["customer"]) == {"customer": ["old"]}
+    database.transact(remove, "old")
+    with pytest.raises(MetadataNotIndexed, match="db index-metadata"):
+        database.query(metadata_index.require_indexed, ["customer"])
+    assert declare(database, "customer") == ["customer"], "a start does not make it complete"
+    database.transact(metadata_index.complete_keys, ["customer"], NOW)
+    database.query(metadata_index.require_indexed, ["customer"])
 
 
 def test_a_key_that_comes_later_is_refused_until_all_is_indexed(

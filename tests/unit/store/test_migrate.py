@@ -50,7 +50,9 @@ def schema_of(path: Path) -> dict[str, str]:
     """Each table's and index's definition, white space apart."""
     connection = sqlite3.connect(path)
     try:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        rows = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type <> 'trigger'"
+        ).fetchall()
     finally:
         connection.close()
     return {name: "".join(sql.split()) for name, sql in rows if name != "alembic_version"}
