@@ -103,9 +103,9 @@ def _times(server: Server, path: str) -> list[float]:
         began = time.perf_counter()
         connection.request("GET", f"/console{path}")
         answer = connection.getresponse()
-        answer.read()
+        body = answer.read().decode()
         if answer.status != 200:
-            raise SystemExit(f"{path} was answered with {answer.status}.")
+            raise SystemExit(f"{path} was answered with {answer.status}: {body.partition('<main')[2]}")
         if number:  # the first one imports the console, or compiles a template
             times.append((time.perf_counter() - began) * 1000)
     connection.close()

@@ -35,6 +35,7 @@ _OURS = frozenset(
         "host",
         "keep-alive",
         "te",
+        "traceparent",
         "trailer",
         "transfer-encoding",
         "upgrade",

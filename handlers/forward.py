@@ -98,6 +98,7 @@ def _headers(message: Message, ctx: Context[ForwardOptions]) -> dict[str, str]:
     options = ctx.options
     secrets = [secret.get_secret_value() for secret in options.secrets]
     return {
+        **({} if ctx.traceparent is None else {"traceparent": ctx.traceparent}),
         **{name: value.get_secret_value() for name, value in options.headers.items()},
         "User-Agent": "tts-receiver",
         "Accept-Encoding": "identity",

@@ -178,7 +178,7 @@ def _build_dispatch(parts: EngineParts) -> _Dispatch:
     dispatcher = Dispatcher(
         parts.database,
         parts.registry,
-        HandlerCalls(parts.registry, handlers, clients, audio),
+        HandlerCalls(parts.registry, handlers, clients, audio, traced=settings.console.trace_url is not None),
         handlers.loop,
         owner=parts.owner,
         bounds=Bounds(limits.concurrency, limits.lease_seconds, limits.grace_seconds),

@@ -144,6 +144,8 @@ class Context(Generic[O, S]):
         idempotency_key: the same for all attempts of this handler at this event, for services that accept one.
         options: the handler's checked options; None if it has none.
         state: the value of the handler's lifespan; None if it has none.
+        traceparent: the header of this name for the handler's own requests, so that they belong to the attempt's trace;
+            None if `[console] trace_url` is not set.
     """
 
     handler: str
@@ -151,6 +153,7 @@ class Context(Generic[O, S]):
     idempotency_key: str
     options: O
     state: S = None  # type: ignore[assignment]
+    traceparent: str | None = None
     _event: Event = field(repr=False)
     _services: ContextServices = field(repr=False)
 

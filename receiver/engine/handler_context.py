@@ -16,6 +16,7 @@ from receiver.engine.plugins import Registry
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import postpone_if_store_unavailable
 from receiver.model.event import Event, build_event
+from receiver.model.trace import traceparent
 from receiver.store.claims import Claim
 
 
@@ -26,10 +27,20 @@ class HandlerCalls:
         handlers: the loop on which they run.
         clients: the HTTP clients, `ctx.http`.
         audio: the events' audio, `ctx.audio()`.
+        traced: whether attempts pass a trace on.
     """
 
-    def __init__(self, registry: Registry, handlers: HandlerLoop, clients: HandlerClients, audio: AudioService) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        handlers: HandlerLoop,
+        clients: HandlerClients,
+        audio: AudioService,
+        *,
+        traced: bool = False,
+    ) -> None:
         self._registry = registry
+        self._traced = traced
         self._handlers = handlers
         self.client = clients.get
         """A handler's HTTP client."""
@@ -41,7 +52,7 @@ class HandlerCalls:
         entry = self._registry[name]
         context: Context[Any] = Context(
             handler=name, attempt=claim.counted, idempotency_key=f"{claim.event_id}:{name}", options=entry.options,
-            _event=event, _services=self,
+            traceparent=traceparent(*claim.key) if self._traced else None, _event=event, _services=self,
         )  # fmt: skip
         return self._handlers.execute(entry.handler, event, context)
 

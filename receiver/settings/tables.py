@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +32,10 @@ from receiver.settings.tls import HandlerTls
 from receiver.settings.users import ConsoleUser, check_user_names
 
 ENV_PREFIX = "TTS_RECEIVER_"
+TRACE_ID = "{trace_id}"
+"""In `console.trace_url`."""
+_URL = re.compile(r"[!#-;=?-~]+")
+"""Printable ASCII without white space, quotation marks and angle brackets."""
 
 
 def _metadata_key(key: str) -> str:
@@ -135,10 +141,24 @@ class Search(Table):
     metadata: Annotated[tuple[MetadataKey, ...], Field(max_length=MAX_INDEXED_KEYS), AfterValidator(_each_once)] = ()
 
 
+def _trace_template(value: str) -> str:
+    filled = value.replace(TRACE_ID, "0" * 32)
+    if TRACE_ID not in value or "{" in filled or "}" in filled:
+        raise ValueError(f"must have {TRACE_ID} where the trace's id belongs, and no other braces")
+    parts = urlsplit(filled)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not _URL.fullmatch(filled):
+        raise ValueError("must be an absolute http(s) address without credentials")
+    return value
+
+
 class Console(Table):
-    """The operator's console, at `/console` on the private listener."""
+    """The operator's console, at `/console` on the private listener.
+
+    `trace_url`: where the tracing system shows a trace, with `{trace_id}` in it; attempts then pass a trace on.
+    """
 
     enabled: bool = True
+    trace_url: Annotated[str, AfterValidator(_trace_template)] | None = None
     users: dict[Name, ConsoleUser] = {}  # noqa: RUF012 - pydantic copies it
 
 

@@ -126,6 +126,9 @@ class Attempt(ResponseModel):
     error: str | None
     error_kind: Annotated[str | None, Field(description=_KIND)]
     reason: Annotated[str | None, Field(description=_REASON)]
+    trace_id: Annotated[
+        str | None, Field(description="Of the requests that it sent; null if the setting `console.trace_url` is not.")
+    ]
 
 
 class Artifact(ResponseModel):

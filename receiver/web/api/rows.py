@@ -9,6 +9,7 @@ from receiver.model.json_body import document_of
 from receiver.model.redact import Redactor
 from receiver.model.redact_json import redact_json, redact_own_secrets
 from receiver.model.timestamps import utc
+from receiver.model.trace import trace_id
 from receiver.providers import types
 from receiver.providers.pass_through import show_options
 from receiver.providers.protocols import WebhookProvider
@@ -80,6 +81,7 @@ def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDeta
         signature = "valid" if reverify(settings, row) else "cannot be checked"
     except NotReplayable:
         signature = "invalid"
+    traced = settings.console.trace_url is not None
     summary = {name: row[name] for name in ("id", "source", "type", "job_id", "origin", "state", "duplicates")}
     return EventDetail(
         **summary,
@@ -104,6 +106,7 @@ def event_detail_of(row: Any, settings: Settings, redact: Redactor) -> EventDeta
                 outcome=attempt["outcome"],
                 error=None if attempt["error"] is None else redact(attempt["error"]),
                 **_why(attempt),
+                trace_id=trace_id(row["id"], attempt["handler"], attempt["number"]) if traced else None,
             )
             for attempt in row["attempts"]
         ],

@@ -35,6 +35,7 @@ async def event_page(page: Page) -> Response:
         job=await _job_of(page, event),
         costs=costs(event.payload),
         metadata=event.payload.get("metadata"),
+        trace_url=page.console.context.settings.console.trace_url,
         max_waveform_bytes=MAX_WAVEFORM_BYTES,
         replayed=int(notice) if notice.isdecimal() and len(notice) < 5 else None,
     )

@@ -35,6 +35,26 @@ def test_a_user_has_a_hash_and_a_role_that_reads_unless_it_says_more(write: Writ
         assert HASH not in shown
 
 
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("https://traces.example.com/trace/1", "must have {trace_id}"),
+        ("https://traces.example.com/{trace_id}/{span_id}", "no other braces"),
+        ("traces.example.com/{trace_id}", "absolute http(s) address"),
+        ("javascript:alert('{trace_id}')", "absolute http(s) address"),
+        ("https://anna:word@traces.example.com/{trace_id}", "without credentials"),
+        ("https://traces.example.com/a b/{trace_id}", "absolute http(s) address"),
+    ],
+)
+def test_an_address_of_traces_that_cannot_be_a_link_is_refused(write: Write, url: str, what: str) -> None:
+    assert what in problems(write(f'{GOOD}[console]\ntrace_url = "{url}"\n'))["console.trace_url"]
+
+
+@pytest.mark.parametrize("url", ["https://traces.example.com/trace/{trace_id}", "http://[::1]:3000/?q={trace_id}&x=1"])
+def test_an_address_of_traces_has_a_place_for_the_id(write: Write, url: str) -> None:
+    assert load(write(f'{GOOD}[console]\ntrace_url = "{url}"\n')).console.trace_url == url
+
+
 @pytest.mark.parametrize("name", ["console__users__anna__password_hash", "CONSOLE__USERS__ANNA__PASSWORD_HASH"])
 def test_a_hash_can_be_a_file_of_the_secrets_directory_or_a_variable(
     write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
