@@ -270,6 +270,21 @@ def _print_summary(settings: Settings, role: Role, registry: Registry, database:
             echo("           ! no api_key: audio can only be fetched from a temporary audio_url, if there is one")
         for note in key_notes(name, source, uses, time.time()):
             echo(f"           {note}")
+    if settings.console.enabled:
+        _print_console(settings)
+
+
+def _print_console(settings: Settings) -> None:
+    """Print where the console is, and who may log in."""
+    server = settings.server
+    host = f"[{server.private_host}]" if ":" in server.private_host else server.private_host
+    echo(f"  console  http://{host}:{server.private_port}{server.root_path}/console")
+    for name, user in settings.console.users.items():
+        echo(f"           user {name}, {user.role}")
+    for token in settings.api.tokens:
+        echo(f"           token {token.id}, {token.role}")
+    if not settings.has_credentials:
+        echo("           without a login: no token and no user is configured")
 
 
 def _print_slots(concurrency: int, registry: Registry) -> None:

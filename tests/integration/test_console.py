@@ -30,6 +30,13 @@ async def test_the_overview_says_whether_all_is_well(settings: Settings) -> None
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert "All is well." in answer.text
         assert "aitts" in answer.text
+        (process,) = (await client.json("/v1/processes"))["items"]
+        (of_process,) = re.findall(rf"<td>{process['host']}</td>\s*<td>(\w+)</td>\s*<td>(.*?)</td>", answer.text)
+        assert of_process[0] == "all"
+        assert "alive" in of_process[1]
+        (until,) = re.findall(r'are counted until <time datetime="([^"]+)"', answer.text)
+        late = datetime.fromisoformat((await client.json("/v1/status"))["at"]) - datetime.fromisoformat(until)
+        assert timedelta() <= late <= timedelta(seconds=120)
 
 
 async def test_charts_span_their_time_also_if_nothing_was_counted(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,27 @@ async def test_an_event_has_its_attempts_and_the_waits_between_them(settings: Se
         assert "worked 1.5 s, waited 30 s" in page
         assert "Traceback of attempt 2" in page
         assert "File &#34;x.py&#34;, line 3\n  KeyError" in page, "its lines are kept"
+
+
+async def test_the_fetch_of_the_audio_is_a_bar_of_the_timeline(settings: Settings) -> None:
+    async with api(settings) as client:
+        (id,) = await client.add(1)
+        await add_run(client, id)
+        assert 'class="fetch"' not in (await client.get(f"/console/events/{id}")).text
+        await client.give_audio(id, b"RIFF0")
+        await client.give_audio(id, b"RIFF1", n=1)
+        received = (await client.json(f"/v1/events/{id}"))["received_at"]
+        at = datetime.fromisoformat(received).timestamp()
+        files = update(schema.artifacts).where(schema.artifacts.c.event_id == id)
+        execute(client.up.receiver.database, files.values(fetched_at=at + 8, fetch_seconds=4.0))
+        execute(client.up.receiver.database, files.where(schema.artifacts.c.n == 1).values(fetched_at=at + 16))
+        page = (await client.get(f"/console/events/{id}")).text
+        assert "fetched in 12 s" in page
+        bars = re.findall(r'<rect class="fetch" x="([\d.]+)" y="0" width="([\d.]+)"', page)
+        lasts = 32.0  # until the end of the last attempt
+        assert [(round(float(x)), round(float(width))) for x, width in bars] == [
+            (round(1000 * begin / lasts), round(1000 * 4 / lasts)) for begin in (4, 12)
+        ]
 
 
 async def test_a_delivery_is_shown_as_it_was_received_and_verified(settings: Settings) -> None:

@@ -182,6 +182,16 @@ async def test_sources_and_processes_are_those_of_the_api(settings: Settings) ->
         assert process["host"] in page
 
 
+async def test_sources_are_a_file_as_well(settings: Settings) -> None:
+    async with api(settings) as client:
+        items = (await client.json("/v1/sources"))["items"]
+        assert (await client.json("/console/sources.json"))["items"] == items
+        answer = await client.get("/console/sources.csv")
+        assert answer.headers["content-disposition"] == 'attachment; filename="sources.csv"'
+        (row,) = csv.DictReader(io.StringIO(answer.text))
+        assert (row["name"], list(row)) == ("aitts", list(items[0]))
+
+
 async def test_the_search_box_takes_the_beginning_of_an_id(settings: Settings) -> None:
     async with api(settings) as client:
         id = await deliver(client.up, completed("job-1"))

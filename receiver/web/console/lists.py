@@ -178,13 +178,21 @@ def export(spec: ListSpec, form: str) -> Handler:
         query = [(name, value) for name, value in given if name not in ("limit", "cursor")]
         first = await page.read(spec.run, [*query, ("limit", str(MAX_ITEMS))])
         pages = _pages(page, spec.run, query, first)
-        write, kind = {"csv": (_csv, "text/csv; charset=utf-8; header=present"), "json": (_json, "application/json")}[
-            form
-        ]
-        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{spec.name}.{form}"'}
-        return StreamingResponse(write(pages, _item_model(first)), headers=headers, media_type=kind)
+        return file_of(spec.name, form, pages, _item_model(first))
 
     return send
+
+
+def file_of(name: str, form: str, pages: AsyncIterator[Any], model: type[BaseModel]) -> Response:
+    """A list as a file.
+
+    Args:
+        form: as for `export`.
+        model: of an item.
+    """
+    write, kind = {"csv": (_csv, "text/csv; charset=utf-8; header=present"), "json": (_json, "application/json")}[form]
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.{form}"'}
+    return StreamingResponse(write(pages, model), headers=headers, media_type=kind)
 
 
 async def _pages(page: Page, run: Run, query: Query, first: Any) -> AsyncIterator[Any]:
@@ -218,5 +226,5 @@ async def _json(pages: AsyncIterator[Any], model: type[BaseModel]) -> AsyncItera
         for item in found.items:
             yield separator + item.model_dump_json().encode()
             separator = b",\n"
-        following = found.next
+        following = getattr(found, "next", None)
     yield b'],"next":%s}\n' % (b"null" if following is None else f'"{following}"'.encode())

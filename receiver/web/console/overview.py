@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from receiver.engine.series import By, Step
 from receiver.engine.status import STORED
+from receiver.store.replicas import FRESH_SECONDS
 from receiver.store.rollups import UNFINISHED, Kind
 from receiver.web.api.series import MAX_SERIES, SeriesList, list_series
+from receiver.web.api.setup import list_processes
 from receiver.web.api.status import get_status
 from receiver.web.console.charts import Chart, Layer, chart
 from receiver.web.console.pages import Page
@@ -31,16 +34,21 @@ async def overview(page: Page) -> Response:
     """The page at `/console`."""
     status = await page.read(get_status)
     charts = []
+    counted_until: datetime | None = None
     for step, span in SPANS:
         deliveries = await _series(page, Kind.DELIVERIES, step)
         charts.append(_chart("Deliveries", span, deliveries, ("accepted", "refused"), lambda label: label in STORED))
         attempts = await _series(page, Kind.RUNS, step)
         charts.append(_chart("Attempts", span, attempts, ("succeeded", "failed"), lambda label: label == "succeeded"))
+        counted_until = counted_until or attempts.until  # that of minutes
     return await page.render(
         "overview.html",
         status=status,
         links=PAGES_OF_PROBLEMS,
         charts=charts,
+        counted_until=counted_until,
+        processes=(await page.read(list_processes)).items,
+        fresh_seconds=FRESH_SECONDS,
     )
 
 

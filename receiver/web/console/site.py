@@ -23,7 +23,7 @@ from receiver.web.console.pages import Console, Handler, PageRoute, base_of, on_
 from receiver.web.console.paths import PATH
 from receiver.web.console.rendering import Renderer
 from receiver.web.console.search import search
-from receiver.web.console.sources import sources_page
+from receiver.web.console.sources import export_sources, sources_page
 from receiver.web.console.speak import speak_page, submit_speech
 from receiver.web.console.streams import events
 
@@ -35,6 +35,7 @@ def console(context: ApiContext) -> Starlette:
         pages[f"/{spec.name}"] = list_page(spec)
         for form in ("csv", "json"):
             pages[f"/{spec.name}.{form}"] = export(spec, form)
+    pages |= {f"/sources.{form}": export_sources(form) for form in ("csv", "json")}
     parts = Console(context, Access(context), Assets(), Renderer(), Operations(context), frozenset(pages))
 
     async def with_slash(request: Request) -> RedirectResponse:

@@ -205,3 +205,30 @@ def test_check_warns_of_a_configuration_with_secrets_that_others_can_read(
     said = capsys.readouterr()
     assert (f"! {config}: contains secrets and can be read by every user of this machine" in said.err) is warned
     assert "a-secret-of-twenty-characters" not in said.err + said.out
+
+
+def test_check_says_where_the_console_is_and_who_may_log_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "receiver.toml"
+    hash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
+    login = f"""[console.users.anna]
+password_hash = "{hash}"
+role = "operator"
+[[api.tokens]]
+id = "dashboard"
+token = "token-of-the-tests-0123456789"
+role = "viewer"
+"""
+    for server, more, expected in (
+        ("", "", ["http://127.0.0.1:8081/console", "without a login: no token and no user is configured"]),
+        (
+            'private_host = "::1"',
+            login,
+            ["http://[::1]:8081/console", "user anna, operator", "token dashboard, viewer"],
+        ),
+        ("", "[console]\nenabled = false\n", []),
+    ):
+        config.write_text(f"[server]\n{server}\n{more}{CONFIG}")
+        check(config)
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        found = list(dropwhile(lambda line: not line.startswith("console "), lines))
+        assert [line.removeprefix("console").strip() for line in found] == expected
