@@ -13,6 +13,7 @@ import signal
 import statistics
 import sys
 import time
+from contextlib import closing
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +23,7 @@ from benchmarks.history import stores
 from benchmarks.history_fill import CONFIG, CUSTOMERS
 from benchmarks.postgresql import durable_server
 from benchmarks.processes import Server, receiver
+from tests.acceptance.support import API_KEY, Provider
 from tests.stores import Store, query
 
 EVENTS = 1_000_000
@@ -38,11 +40,11 @@ async def narrate(event: JobCompleted, ctx: Context) -> None:
 SPEAKING = """
 [sources.speaking]
 provider = "aitts"
-base_url = "http://127.0.0.1:9"
+base_url = "{}"
 allow_private_addresses = true
-api_key = "benchmark-key-0123456789"
+api_key = "{}"
 """
-"""A source for the page Speak; it has no service."""
+"""A source for the page Speak; its service is a simulator."""
 NEWEST = {
     "event": "SELECT id FROM events ORDER BY id DESC LIMIT 1",
     "failed": "SELECT event_id AS id FROM runs WHERE state = 'dead' AND attempt = 3 ORDER BY event_id DESC LIMIT 1",
@@ -91,9 +93,11 @@ def pages(store: Store) -> dict[str, str]:
 def measure(url: str) -> dict[str, list[float]]:
     """The milliseconds of each request, by page."""
     store = f'[store]\nurl = "{url}"\nretention_days = 3650\n[search]\nmetadata = ["customer"]\n'
-    config = f'{store}[audio]\nurl = "file:///tmp"\n[plugins]\ndirectory = "plugins"\n{CONFIG}{SPEAKING}'
-    with receiver(config, files={"plugins/narrate.py": PLUGIN}) as server:
-        return {name: _times(server, path) for name, path in pages(url).items()}
+    with closing(Provider()) as provider:
+        sources = CONFIG + SPEAKING.format(provider.sim.base_url, API_KEY)
+        config = f'{store}[audio]\nurl = "file:///tmp"\n[plugins]\ndirectory = "plugins"\n{sources}'
+        with receiver(config, files={"plugins/narrate.py": PLUGIN}) as server:
+            return {name: _times(server, path) for name, path in pages(url).items()}
 
 
 def _times(server: Server, path: str) -> list[float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from receiver import Settings
 from receiver.simulator import Simulator
+from receiver.web.console import speak
 from tests.integration.api_support import Api, api
 from tests.integration.console_support import TOKENS, USERS, logged_in, send_form
 from tests.integration.intake_support import configured
@@ -56,6 +59,31 @@ async def test_the_form_offers_sources_voices_and_formats(settings: Settings) ->
         assert '<option value="mp3">' in page
         assert "has no list of voices" in (await client.get(f"{PATH}?source=finevoice")).text
         assert (await client.get(f"{PATH}?source=nobody")).status_code == 200
+
+
+async def test_the_list_of_voices_is_kept_for_the_next_page(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        sim = await stack.enter_async_context(Simulator(job_seconds=None))
+        service = stack.pop_all()
+        client = await stack.enter_async_context(api(with_sources(tmp_path, sim)))
+        assert '<option value="alloy">' in (await client.get(PATH)).text
+        await service.aclose()
+        assert '<option value="alloy">' in (await client.get(PATH)).text
+
+
+async def test_a_service_that_says_nothing_does_not_keep_the_form_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speak, "WAIT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = {
+            "provider": "aitts", "api_key": "some_api_key_0123456789", "signing_secrets": ["some_signing_secret_0123"],
+            "base_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "allow_private_addresses": True,
+        }  # fmt: skip
+        async with api(configured(tmp_path, source=source, handlers={})) as client:
+            page = (await client.get(PATH)).text
+            assert "No list: the service did not answer within 0.3 s." in page
+            assert 'name="voice"' in page
 
 
 async def test_a_line_is_submitted_once_and_its_job_plays_the_audio(settings: Settings, sim: Simulator) -> None:

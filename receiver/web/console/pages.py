@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 import structlog
@@ -37,12 +37,20 @@ LOGGED_ELSEWHERE = (NO_SESSION, "read_only_token")
 Form = Mapping[str, Sequence[str]]
 
 
+class KeptVoices(NamedTuple):
+    """The voices of a source, and when they were requested, unix seconds."""
+
+    at: float
+    items: list[Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Console:
     """The parts that pages use.
 
     Attributes:
         pages: the paths of those in the navigation.
+        voices: of each source whose list was requested.
     """
 
     context: ApiContext
@@ -51,6 +59,7 @@ class Console:
     renderer: Renderer
     operations: Operations
     pages: frozenset[str]
+    voices: dict[str, KeptVoices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,14 @@ from receiver.web.api.setup_models import ConfiguredSource
 from receiver.web.api.speech import speak
 from receiver.web.api.voices import list_voices
 from receiver.web.console.forms import correctable, key_of, new_key, require_operator, value_of
-from receiver.web.console.pages import Page, named_fields
+from receiver.web.console.pages import KeptVoices, Page, named_fields
 
 MAX_CHARACTERS = 5000
 """Of the text in this form; longer ones are for the API and the command."""
 MAX_VOICES = 2000
+VOICES_SECONDS = 600.0
+WAIT_SECONDS = 4.0
+"""How long the page waits for a list; it can be used without one."""
 FIELDS = ("text", "voice", "format")
 
 
@@ -80,8 +84,20 @@ async def _show(
 
 
 async def _voices(page: Page, source: str) -> tuple[list[Any], str]:
-    """The voices of a source, or why there is no list; any id can be typed then."""
+    """The voices of a source, or why there is no list; any id can be typed then.
+
+    A list is kept for a while: each request for one takes a turn of the source's rate limit from its jobs.
+    """
+    now = page.console.context.clock.now()
+    kept = page.console.voices.get(source)
+    if kept is not None and abs(now - kept.at) < VOICES_SECONDS:
+        return kept.items, ""
     try:
-        return (await page.read(list_voices, [("source", source)])).items, ""
+        async with asyncio.timeout(WAIT_SECONDS):
+            items = (await page.read(list_voices, [("source", source)])).items
+    except TimeoutError:
+        return [], f"the service did not answer within {WAIT_SECONDS:g} s."
     except ProblemError as error:
         return [], str(error)
+    page.console.voices[source] = KeptVoices(now, items)
+    return items, ""

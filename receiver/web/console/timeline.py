@@ -86,13 +86,13 @@ def timeline(event: EventDetail, now: datetime) -> Timeline:
     if any(run.state in ("pending", "running") for run in event.runs):
         ends.append(now)
     until = max([*ends, since + timedelta(milliseconds=1)])
-    place = _Place(since, until)
-    lanes = [_lane(event, run, place, now) for run in event.runs]
-    return Timeline(lanes, _fetches(event.artifacts, place), since, until)
+    scale = _Scale(since, until)
+    lanes = [_lane(event, run, scale, now) for run in event.runs]
+    return Timeline(lanes, _fetches(event.artifacts, scale), since, until)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Scale:
     """Where moments are in a bar."""
 
     since: datetime
@@ -103,7 +103,7 @@ class _Place:
         return WIDTH * min(1.0, max(0.0, (moment - self.since).total_seconds() / whole))
 
 
-def _fetches(files: Sequence[Artifact], at: _Place) -> FetchLane | None:
+def _fetches(files: Sequence[Artifact], at: _Scale) -> FetchLane | None:
     if not files:
         return None
     began = {file.n: file.fetched_at - timedelta(seconds=file.fetch_seconds) for file in files}
@@ -112,7 +112,7 @@ def _fetches(files: Sequence[Artifact], at: _Place) -> FetchLane | None:
     return FetchLane(_bar(f"audio: {len(files)} fetched", parts), seconds)
 
 
-def _lane(event: EventDetail, run: Run, at: _Place, now: datetime) -> Lane:
+def _lane(event: EventDetail, run: Run, at: _Scale, now: datetime) -> Lane:
     attempts = sorted((of for of in event.attempts if of.handler == run.handler), key=lambda of: of.number)
     steps, before = [], at.since
     for attempt in attempts:
