@@ -24,6 +24,7 @@ from receiver.engine.jobs.source import JobSource, log
 from receiver.engine.jobs.submitting import StreamFuture
 from receiver.outbound.client import Client
 from receiver.outbound.live_audio import LiveAudio, StreamFailed, open_live_audio
+from receiver.providers.pass_through import check_options
 from receiver.providers.protocols import require_streaming
 from receiver.providers.types import Invalid, Speech, StreamedJob
 from receiver.store import job_leases, jobs, throttle_state
@@ -185,7 +186,9 @@ def check_stream(source: JobSource, speech: Speech) -> None:
             f"The text has {len(speech.text)} characters. A stream of the source {source.name} has at most {limit} "
             "(max_stream_characters); submit it without streaming."
         )
-    require_streaming(source.provider).stream_request(source.account, speech)
+    provider = require_streaming(source.provider)
+    check_options(provider.name, speech.options, source.capabilities)
+    provider.stream_request(source.account, speech)
 
 
 def _store(connection: Connection, recorder: ChangeRecorder, loop: SourceLoop, job: NewJob) -> _Stored:
