@@ -91,7 +91,10 @@ def _check_name(name: str) -> None:
             "and begins with a letter or _."
         )
     if name.lower() in OWN_NAMES:
-        raise Invalid(f"{name!r} cannot be an option: it is a field of its own. Set it there, beside `options`.")
+        raise Invalid(
+            f"{name!r} cannot be an option: it is a field of its own. Set it beside `options`, or with the command's "
+            "own option."
+        )
 
 
 def _depth(value: Any) -> int:
