@@ -67,6 +67,8 @@ def print_report(scenario: Scenario, root: Path, out: Console) -> None:
         f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
         f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, statuses))})."
     )
+    if scenario.streamed is not None:
+        out.print(scenario.streamed.summary(), markup=False, soft_wrap=True)
     out.print(scenario.application.summary(events), markup=False, soft_wrap=True)
     out.print(
         f"Everything is in [bold]{cell(root)}[/]: audio in data/audio, the store data/receiver.db, receiver.log",

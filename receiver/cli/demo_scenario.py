@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from rich.live import Live
 from receiver.assembly.resources import open_database
 from receiver.cli.demo_application import DemoApplication
 from receiver.cli.demo_report import print_hints, print_report, progress_table
+from receiver.cli.demo_stream import StreamedAudio, receive_stream
 from receiver.cli.output import cell, console
 from receiver.errors import ReceiverError
 from receiver.settings import load
@@ -41,6 +42,7 @@ from receiver.store.event_pages import Filter
 
 TIMEOUT_SECONDS = 60.0
 LOST = "The webhook of this job is lost."
+STREAMED = "This one is heard while it is made."
 POLLED = ("audixa", "finevoice", "miragic")
 # source, text, format
 JOBS: tuple[tuple[str, str, str | None], ...] = (
@@ -54,6 +56,8 @@ JOBS: tuple[tuple[str, str, str | None], ...] = (
     *((provider, f"[fail] {provider} cannot speak this.", None) for provider in POLLED),
 )
 VOICES = {"aitts": VOICE_ROWS[0].voice_id, "audixa": "am_ethan", "finevoice": "james", "miragic": "alloy"}
+STREAM_SECONDS = 0.5
+"""How long the provider takes to send a stream: less than any of its jobs takes."""
 WEBHOOK_SECONDS = 4.0
 """The wait for the lost webhook; a real source waits for minutes."""
 MAX_EVENTS = 1000
@@ -72,12 +76,14 @@ class Scenario:
 
     Attributes:
         texts: of the submitted jobs, by the provider's job id.
+        streamed: the job whose audio was received while it was made.
     """
 
     sim: Simulator
     application: DemoApplication
     database: Database
     texts: dict[str, str] = field(default_factory=dict)
+    streamed: StreamedAudio | None = None
 
     def events(self) -> list[dict[str, Any]]:
         """All events in the store with their runs and artifacts, the oldest first."""
@@ -113,6 +119,8 @@ class Scenario:
             ]
             if expected == "job.completed":
                 problems += _audio_problems(job, event)
+            if self.texts[job.id] == STREAMED:
+                problems += _stream_problems(job, self.streamed)
         if self.sim.leaks:
             problems.append("the API key reached the storage host")
         problems += self._origin_problems(by_job)
@@ -142,12 +150,20 @@ def _audio_problems(job: Job, event: dict[str, Any]) -> Iterator[str]:
         yield f"{job.id}: the file on disk is not what the provider has"
 
 
+def _stream_problems(job: Job, streamed: StreamedAudio | None) -> Iterator[str]:
+    if streamed is None or streamed.sha256 != hashlib.sha256(b"".join(job.audio.chunks(0, job.audio.size))).hexdigest():
+        yield f"{job.id}: what was streamed is not what the provider has"
+
+
 async def run(root: Path, seed: int, stay: bool) -> list[str]:
     """Run the demo in the folder `root`; return its problems."""
     out = console()
     if (task := asyncio.current_task()) is not None:  # the receiver must not outlive a SIGTERM, either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with Simulator(seed=seed, job_seconds=1.0) as sim, DemoApplication() as application:
+    async with (
+        Simulator(seed=seed, job_seconds=1.0, stream_seconds=STREAM_SECONDS) as sim,
+        DemoApplication() as application,
+    ):
         config = _configure(root, sim, application)
         async with _receiver(config, root / "receiver.log") as (address, private):
             sim.webhook_url = f"{address}/webhooks/aitts"
@@ -244,6 +260,7 @@ async def _run_jobs(scenario: Scenario, private: str, out: Console) -> None:
             scenario.texts[job_id] = text
             if text == LOST:
                 sim.force("lost_webhook", job_id=job_id)
+        await _stream(scenario, api)
     deadline = time.monotonic() + TIMEOUT_SECONDS
     with Live(console=out, refresh_per_second=10, transient=True) as live:
         while not await asyncio.to_thread(scenario.finished):
@@ -263,9 +280,24 @@ async def _submit(api: httpx.AsyncClient, source: str, text: str, format_: str |
     response = await api.post("/v1/speech", json=body)
     if response.status_code != httpx.codes.ACCEPTED:
         raise DemoError(f"The receiver answered a submit with {response.status_code}: {response.text}")
-    job = response.json()
+    return await _provider_id(api, source, response.json())
+
+
+async def _stream(scenario: Scenario, api: httpx.AsyncClient) -> None:
+    """Submit a job and receive its audio while it is made."""
+    try:
+        streamed = await receive_stream(api, {"source": "aitts", "text": STREAMED, "voice": VOICES["aitts"]})
+    except (ValueError, httpx.HTTPError) as error:
+        raise DemoError(f"The receiver did not stream the audio of a job: {error}") from None
+    job = (await api.get(f"/v1/jobs/{streamed.own_id}")).json()
+    scenario.streamed = replace(streamed, state=job["state"])
+    scenario.texts[await _provider_id(api, "aitts", job)] = STREAMED
+
+
+async def _provider_id(api: httpx.AsyncClient, source: str, job: dict[str, Any]) -> str:
+    """The provider's id of a job, once it has answered."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while job["job_id"] is None:  # the provider has not answered yet
+    while job["job_id"] is None:
         if job["state"] != "submitting" or time.monotonic() > deadline:
             raise DemoError(f"The job {job['id']} of {source} has no id of the provider; it is {job['state']}.")
         await asyncio.sleep(0.1)
