@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import pytest
 
-for module in ("checks", "files", "lists", "provider", "recorded", "status", "submit", "webhook"):
+for module in ("checks", "files", "lists", "provider", "recorded", "status", "stream", "submit", "webhook"):
     pytest.register_assert_rewrite(f"receiver.contract.{module}")  # so that a failure shows the values
 
 from receiver.contract.provider import ProviderContract  # noqa: E402

@@ -16,6 +16,7 @@ from receiver.contract.lists import ListsContract
 from receiver.contract.recorded import Recorded
 from receiver.contract.status import StatusContract
 from receiver.contract.strategies import base_urls, encode_json, event_words, header_lines, job_ids, json_values
+from receiver.contract.stream import StreamContract
 from receiver.contract.submit import SubmitContract
 from receiver.contract.webhook import WebhookContract
 from receiver.errors import InvalidJson, MalformedDelivery
@@ -29,7 +30,7 @@ from receiver.providers.conformance import find_problems
 from receiver.providers.protocols import PollingProvider, Provider, WebhookProvider
 
 
-class ProviderContract(StatusContract, SubmitContract, FilesContract, ListsContract, WebhookContract):
+class ProviderContract(StatusContract, SubmitContract, StreamContract, FilesContract, ListsContract, WebhookContract):
     """All tests. Inherit from it, and define the fixtures `provider` and `folder`, of scope `class` or wider."""
 
     # attributes
