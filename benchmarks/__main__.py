@@ -1,15 +1,16 @@
-"""`python -m benchmarks`: run the benchmarks of handlers, and those that have a goal. Exit 1 if a goal is missed."""
+"""`python -m benchmarks`: run the benchmarks of handlers and streams, and those with a goal; exit 1 if it is missed."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import forward, intake, latency, memory, polling, profile, publish
+from benchmarks import forward, intake, latency, memory, polling, profile, publish, streaming
 
 
 def main() -> int:
     forward.main()
     publish.main()
+    streaming.main()
     results = [(module.__name__, module.main()) for module in (intake, latency, memory, polling, profile)]
     for name, reached in results:
         print(f"{name.rpartition('.')[2]:<10} {'reached' if reached else 'MISSED'}")
