@@ -104,7 +104,7 @@ class ProviderContract(StatusContract, SubmitContract, StreamContract, FilesCont
                 assert parsed is None or parsed.type == TEST
             else:
                 assert parsed is not None
-                assert parsed[:3] == signed[:3]
+                assert (parsed[:3], parsed.event_id) == (signed[:3], signed.event_id)
 
     # destinations of requests
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from receiver.contract import ProviderContract, load
+from receiver.model.delivery import Headers, Parsed
 from receiver.providers.aitts import Aitts
 from receiver.providers.audixa import Audixa
-from receiver.providers.base import AudioRequest
+from receiver.providers.base import AudioRequest, header_word
 from receiver.providers.finevoice import Finevoice
 from receiver.providers.types import Account, Invalid, Request, Response, Running, Speech, Status, Submitted, VoiceQuery
 
@@ -83,6 +84,11 @@ class RegistersWithTheApiKey(Aitts):
         return super().test_request(account, account.api_key or "")
 
 
+class IdentifiesByAHeader(Aitts):
+    def parse_delivery(self, headers: Headers, body: bytes) -> Parsed:
+        return super().parse_delivery(headers, body)._replace(event_id=header_word(headers, b"x-tts-delivery-id"))
+
+
 @pytest.mark.parametrize(
     ("provider", "name"),
     [
@@ -96,6 +102,7 @@ class RegistersWithTheApiKey(Aitts):
         (SaysNoToEverything(), "a_service_that_breaks_may_have_accepted_the_job"),
         (OneOfSeveral(), "a_completed_job_has_requests_for_its_audio"),
         (DropsTheFilter(), "a_filter_is_sent_or_refused"),
+        (IdentifiesByAHeader(), "unsigned_headers_name_a_test_at_most"),
         (RegistersWithTheApiKey(), "requests_carry_the_id_token_and_not_the_api_key"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",

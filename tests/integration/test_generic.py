@@ -294,6 +294,18 @@ async def test_the_signed_id_tells_two_other_events_with_one_body_apart(tmp_path
     assert sorted(event["key"] for event in rows(settings, "events")) == ["a", "b"]
 
 
+async def test_an_id_in_the_signed_body_makes_a_retry_with_another_body_a_duplicate(tmp_path: Path) -> None:
+    settings = pushed(tmp_path, ELEVEN_SECRET, {"preset": "elevenlabs"}, **{**ELEVEN, "event_id": "event.id"})
+    async with receiving(settings, notes) as service:
+        outcomes = []
+        for id, attempt in (("evt_1", 1), ("evt_1", 2), ("evt_2", 1), (None, 1), (None, 2)):
+            body = json.dumps({"type": "account.low", "event": {"id": id}, "attempt": attempt}).encode()
+            outcomes.append((await post(service, body, eleven_headers(body))).json()["status"])
+    assert outcomes == ["accepted", "duplicate", "accepted", "accepted", "accepted"]
+    kept = {event["key"]: event["duplicates"] for event in rows(settings, "events")}
+    assert (kept["evt_1"], kept["evt_2"], len(kept)) == (1, 0, 4)
+
+
 async def test_a_published_vector_is_authentic_and_kept_aside_for_its_age(tmp_path: Path) -> None:
     """Of the Standard Webhooks libraries: secret, headers and body."""
     settings = pushed(tmp_path, STANDARD_SECRET, {"preset": "standard-webhooks"}, **{**STANDARD, "event": "test"})

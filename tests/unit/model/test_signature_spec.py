@@ -135,8 +135,12 @@ def test_a_header_that_is_missing_repeated_or_joined_is_refused(spec: SignatureS
     scheme, headers, key = made(spec, body)
     for index, line in enumerate(headers):
         others = headers[:index] + headers[index + 1 :]
-        joined = (line[0], line[1] + b", " + line[1])
-        for lines in (others, [*headers, line], [*others, joined]):
+        joined = [*others, (line[0], line[1] + b", " + line[1])]
+        for lines in (others, [*headers, line], joined):
+            is_list = spec.separator == "," and spec.timestamp_prefix is None and line[0] == b"x-signature"
+            if lines is joined and is_list:  # a list of signatures is one, however a proxy writes it
+                assert scheme.verify(joined, body, [key], NOW).key_id == "k"
+                continue
             with pytest.raises(SignatureError):
                 scheme.verify(lines, body, [key], NOW)
 
