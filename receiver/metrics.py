@@ -9,6 +9,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from receiver.local_counters import LocalCounters, LocalHistogram
+from receiver.model.rate_plan import RatePlan
 from receiver.store.gauges import QueueDepth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -163,6 +164,18 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.rate_limit = Gauge(
+            "tts_receiver_rate_limit_requests",
+            "Requests of a window by source and bucket, where responses report a rate limit.",
+            ["source", "bucket"],
+            registry=registry,
+        )
+        self.rate_limit_left = Gauge(
+            "tts_receiver_rate_limit_left",
+            "Requests left in the window by source and bucket.",
+            ["source", "bucket"],
+            registry=registry,
+        )
         self.depth = Gauge(
             "tts_receiver_runs_open", "Runs by handler and state (pending, running, dead).", ["handler", "state"],
             registry=registry,
@@ -225,6 +238,17 @@ class Metrics:
         self.silent.clear()
         for source, seconds in silent.items():
             self.silent.labels(source).set(seconds)
+
+    def set_rate_limits(self, plans: Mapping[str, RatePlan], now: float) -> None:
+        """Set the gauges of rate limits, by source."""
+        self.rate_limit.clear()
+        self.rate_limit_left.clear()
+        for source, plan in plans.items():
+            for bucket in plan.buckets.values():
+                if bucket.limit is not None:
+                    self.rate_limit.labels(source, bucket.name).set(bucket.limit)
+                if (left := bucket.left(now)) is not None:
+                    self.rate_limit_left.labels(source, bucket.name).set(left)
 
     def set_dropped_lines(self, counts: Mapping[str, int]) -> None:
         """Set the counter of dropped log lines to the counts of this process's log."""

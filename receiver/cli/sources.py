@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from receiver.cli.source_probe import ProbeResult
     from receiver.engine.key_notes import KeyUses
     from receiver.settings import Settings, Source
-    from receiver.store import throttle_state
+    from receiver.web.api.setup import Limits
     from receiver.web.api.setup_models import SourceTest
-
-    Pauses = dict[str, throttle_state.ThrottleState]
 
 app = typer.Typer(no_args_is_help=True, help="The configured sources.")
 
@@ -50,8 +48,8 @@ def list_(config: Config = None, json: Json = False, csv: Csv = False) -> None:
     format = list_format(json, csv)
     settings = load(config)
     now = time.time()
-    uses, pauses = _read_store(settings, now)
-    rows = [_row(settings, name, uses, pauses, now) for name in settings.sources]
+    uses, limits = _read_store(settings, now)
+    rows = [_row(settings, name, uses, limits, now) for name in settings.sources]
     print_rows(_listing(), rows, format)
 
 
@@ -69,6 +67,7 @@ def _listing() -> Listing:
         Column("polled", lambda row: _yes_or_no(row["polled"]), 3),
         Column("can", lambda row: ", ".join(_capability_labels(row["capabilities"])), 6, 20),
         Column("paused", lambda row: _format_pause(row["pause"]), 1, 20),
+        Column("rate limit left", lambda row: "; ".join(map(_format_bucket, row["rate_limits"])) or None, 4, 12),
         Column("signing secrets", lambda row: "; ".join(row["notes"]) if row["signing_secrets"] else None, 4, 20),
     )
     return Listing("Sources", columns, ConfiguredSource, lambda row: ConfiguredSource(**row))
@@ -113,27 +112,28 @@ async def _probe_all(chosen: dict[str, Source]) -> list[ProbeResult]:
     return await asyncio.gather(*(probe_source(name, source, trusted) for name, source in chosen.items()))
 
 
-def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Pauses]:
-    """The uses of signing secrets and the pauses from the store; empty if there is no store."""
+def _read_store(settings: Settings, now: float) -> tuple[KeyUses, Limits]:
+    """The uses of signing secrets and the limits of requests from the store; empty if there is no store."""
     from receiver.assembly.resources import open_database
-    from receiver.store import throttle_state, views
+    from receiver.store import views
     from receiver.store.migrate import is_usable, revision
+    from receiver.web.api.setup import Limits, read_limits
 
     database = open_database(settings)
     try:
         if not database.exists() or database.query(revision) is None:
-            return {}, {}
+            return {}, Limits({}, {})
         # From a store of an earlier release only tables that have not changed are read.
         uses = database.query(views.key_uses)
-        return uses, database.query(throttle_state.pauses, now) if database.query(is_usable) else {}
+        return uses, database.query(read_limits, now) if database.query(is_usable) else Limits({}, {})
     finally:
         database.close()
 
 
-def _row(settings: Settings, name: str, uses: KeyUses, pauses: Pauses, now: float) -> dict[str, Any]:
+def _row(settings: Settings, name: str, uses: KeyUses, limits: Limits, now: float) -> dict[str, Any]:
     from receiver.web.api.setup import source_of
 
-    return source_of(settings, name, uses, pauses, now).model_dump(mode="json")
+    return source_of(settings, name, uses, limits, now).model_dump(mode="json")
 
 
 def _capability_labels(can: dict[str, Any]) -> list[str]:
@@ -144,6 +144,13 @@ def _format_pause(pause: dict[str, Any] | None) -> str | None:
     if pause is None:
         return None
     return f"{'polls, ' if pause['polls_only'] else ''}until {pause['until'][:19]}Z ({pause['reason']})"
+
+
+def _format_bucket(bucket: dict[str, Any]) -> str:
+    """As `3 of 10 until 12:00:00Z (submit)`."""
+    left, limit = ("?" if value is None else f"{value:,}" for value in (bucket["remaining"], bucket["limit"]))
+    until = f" until {bucket['reset_at'][11:19]}Z" if bucket["reset_at"] else ""
+    return f"{left} of {limit}{until}" + (f" ({bucket['bucket']})" if bucket["bucket"] else "")
 
 
 def _yes_or_no(value: bool) -> str:

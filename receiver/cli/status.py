@@ -16,6 +16,7 @@ from receiver.cli.text_output import echo, echo_error, print_model
 if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.store.database import Database
+    from receiver.web.api.setup_models import RateBucket
     from receiver.web.api.status import SourceState, Status
 
 MAX_PROBLEMS, MAX_GROUPS, MAX_SOURCES, MAX_HANDLERS = 3, 2, 3, 2
@@ -98,7 +99,8 @@ def _facts(found: Status) -> Iterator[str]:
         words = " ".join(filter(None, (group.handler, group.error_kind, group.reason)))
         yield f"  dead     {group.count:,} {words}"
     for source in sorted(found.sources, key=urgency)[:MAX_SOURCES]:
-        yield f"source     {source.name}: {', '.join(source_states(source)) or 'no trouble'}"
+        left = ", ".join(map(_rate_limit, source.rate_limits))
+        yield f"source     {source.name}: {', '.join(source_states(source)) or 'no trouble'}{left and f'; {left} left'}"
         yield f"  24 h     {', '.join(_deliveries(source))}"
     handled = [of for of in found.handlers if of.failure_rate is not None]
     for handler in sorted(handled, key=lambda of: -of.failed)[:MAX_HANDLERS]:
@@ -140,6 +142,12 @@ def _deliveries(source: SourceState) -> Iterator[str]:
     if refused:
         reasons = (f"{of.reason} {of.last_day:,}" for of in source.refused[:3] if of.last_day)
         yield f"{refused:,} refused ({', '.join(reasons)})"
+
+
+def _rate_limit(of: RateBucket) -> str:
+    """As `3/10 submit`."""
+    left, limit = ("?" if value is None else f"{value:,}" for value in (of.remaining, of.limit))
+    return f"{left}/{limit}" + (f" {of.bucket}" if of.bucket else "")
 
 
 def format_bound(seconds: float | None) -> str:

@@ -18,6 +18,7 @@ from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, pause_for
 from receiver.errors import AudioDelayed, AudioError, AudioRefused, UnusableAddress
 from receiver.model.event import COMPLETED, JobCompleted
+from receiver.model.rate_plan import RequestKind
 from receiver.outbound.audio import AudioFetcher
 from receiver.outbound.download import audio_error
 from receiver.providers.types import (
@@ -114,7 +115,7 @@ class AudioUrlRefresher:
         read = partial(provider.read_status, source.account, job_id)
         try:
             request = call_provider(provider.status_request, source.account, job_id)
-            status = await throttle.call(client, request, read, MAX_WAIT_SECONDS)
+            status = await throttle.call(RequestKind.STATUS, client, request, read, MAX_WAIT_SECONDS)
         except (UnknownJob, Invalid):
             return None
         except UnusableAddress as error:
@@ -135,7 +136,7 @@ class AudioUrlRefresher:
         """Return the error of this audio for an error of the status request."""
         message = f"The address of the audio has expired, and requesting a fresh one failed: {error}"
         if isinstance(error, Unauthorized):  # polls would be refused, too
-            await throttle.pause_after(error)
+            await throttle.pause_after(RequestKind.STATUS, error)
         if isinstance(error, Unauthorized | OutOfCredits):
             return AudioRefused(message)
         seconds = pause_for(error, now=0.0)

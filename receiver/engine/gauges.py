@@ -62,3 +62,4 @@ class StoreGauges:
         metrics.set_jobs(found.jobs, found.silent)
         metrics.set_quarantined(found.quarantined)
         metrics.feed_delay.set(found.feed_delay)
+        metrics.set_rate_limits(found.rate_limits, now)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from receiver.engine.disks import Disk
 from receiver.engine.handler_stats import HandlerStats, read_handler_stats
 from receiver.engine.server_clock import max_difference
+from receiver.model.rate_plan import RatePlan
 from receiver.model.role import Role
 from receiver.settings import Settings
 from receiver.store import gauges, operations, processes, rollups, throttle_state
@@ -80,6 +81,7 @@ class SourceStatus:
         silent_seconds: since anything was received, while it has open jobs; 0 without.
         max_silent_seconds: how long it may be silent.
         received_at: when anything was last received, a delivery or a response about a job, unix seconds; None: never.
+        limits: its rate limits, as its responses report them.
     """
 
     name: str
@@ -96,6 +98,7 @@ class SourceStatus:
     received_at: float | None
     open_jobs: int
     unknown_jobs: int
+    limits: RatePlan = field(default_factory=RatePlan)
 
     @property
     def is_silent(self) -> bool:
@@ -278,6 +281,7 @@ def _sources(
                 received_at=received.get(name),
                 open_jobs=sum(found.jobs.get((name, state), 0) for state in (JobState.SUBMITTING, JobState.WATCHING)),
                 unknown_jobs=found.jobs.get((name, JobState.UNKNOWN), 0),
+                limits=found.rate_limits.get(name, RatePlan()),
             )
         )
     return statuses

@@ -1,13 +1,13 @@
 """Spaces the requests to one source: submits, polls, voices and fresh audio addresses alike.
 
-Three rules for all of them:
+Four rules for all of them:
 
 1. Each request has a scheduled time, reserved in the store, so that all processes together keep the source's rate.
 2. A rate limiter in each process bounds the requests in any one-second window, even if some are late.
-3. While the source is paused, no request is sent. `429`, `Retry-After`, a used-up `X-RateLimit` and a refused key pause
-   it. A pause is a row in the store, which is read again just before a request is sent.
-
-Polls leave the last fifth of an `X-RateLimit` to submits and audio (`ThrottleState.poll_pause_until`).
+3. While the source is paused, no request is sent. `429`, `Retry-After` and a refused key pause it. A pause is a row in
+   the store, which is read again just before a request is sent.
+4. Where responses report rate limits, each request is reserved in its bucket (`engine.rate_budget`), and a `429` or a
+   used-up bucket pauses only the requests of that bucket.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.engine.provider_calls import call_provider
+from receiver.engine.rate_budget import RateBudget
 from receiver.engine.rate_limiter import RateLimiter, RequestSlot
 from receiver.errors import UnusableAddress
-from receiver.model.rate_limit import read_rate_limit
-from receiver.model.retry_after import sender_time
+from receiver.model.rate_plan import RatePlan, RequestKind
 from receiver.outbound.api import call_api
 from receiver.outbound.client import Client
 from receiver.providers.types import ProviderError, RateLimited, Request, Response, Unauthorized
-from receiver.store import throttle_state
+from receiver.store import rate_buckets, throttle_state
 from receiver.store.clocks import RequestTimes
 from receiver.store.database import Database
 from receiver.store.throttle_state import ThrottleState
@@ -48,9 +48,6 @@ REFUSED_PAUSE_SECONDS = 300.0
 """How long a source is paused that refuses the API key: an operator has to act."""
 LIMIT_PAUSE_SECONDS = 60.0
 """How long a source is paused after "too many requests" without a time."""
-RESERVED_SHARE = 5
-"""Polls leave this fraction (one in so many) of a rate limit's requests to submits and audio."""
-LIMIT_USED_UP = "rate_limit_used_up"
 
 
 class SourceThrottled(RateLimited):
@@ -85,6 +82,8 @@ class Throttle:
     ) -> None:
         self.interval_seconds = MARGIN / requests_per_second
         """Between two requests."""
+        self.budget = RateBudget(database, source, clock)
+        """The rate limits that responses report."""
         self._database = database
         self._source = source
         self._clock = clock
@@ -92,7 +91,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._limiter = RateLimiter(requests_per_second)
         self._pause_version = 0
-        self._pause_until, self._pause_reason = 0.0, ""
+        self._state, self._plan = ThrottleState(), RatePlan()
         self._pause_read_at = float("-inf")
 
     # for callers that reserve times in their own transactions: the job loop
@@ -105,15 +104,15 @@ class Throttle:
         """Reserve the next `count` times, as `throttle_state.reserve_times`."""
         return throttle_state.reserve_times(connection, self._source, count, now, self.interval_seconds)
 
-    async def wait_for(self, at: float, stop: asyncio.Event) -> bool:
-        """Wait for a reserved time.
+    async def wait_for(self, kind: RequestKind, at: float, stop: asyncio.Event) -> bool:
+        """Wait for a reserved time of a request.
 
         Args:
             at: in the clock's monotonic time, so that a step of the machine's clock does not change the intervals.
             stop: ends the wait.
 
         Returns:
-            Whether the request may be sent; False if the source has been paused meanwhile, or `stop` is set.
+            Whether the request may be sent; False if its source or bucket was paused meanwhile, or `stop` is set.
         """
         while not stop.is_set():
             monotonic = self._clock.monotonic()
@@ -122,11 +121,17 @@ class Throttle:
             elif monotonic - self._pause_read_at >= PAUSE_MAX_AGE_SECONDS:
                 await self._read_pause(monotonic)
             else:
-                return self._pause_until <= self._clock.now()
+                return self._pause(kind)[0] <= self._clock.now()
         return False
 
-    async def send(self, client: Client, request: Request, stop: asyncio.Event) -> Response:
-        """Send a request whose scheduled time has come, and apply the rate limit that its response reports.
+    def _pause(self, kind: RequestKind) -> tuple[float, str]:
+        """Until when requests of this kind are paused, as last read, and why."""
+        bucket = self._plan.bucket(kind)
+        own = (0.0, "") if bucket is None else (bucket.pause_until, bucket.why)
+        return max((self._state.pause_until, self._state.why), own)
+
+    async def send(self, kind: RequestKind, client: Client, request: Request, stop: asyncio.Event) -> Response:
+        """Send a request whose scheduled time has come, and store the rate limit that its response reports.
 
         Args:
             stop: ends the wait for the rate limiter; the request is sent regardless.
@@ -139,7 +144,8 @@ class Throttle:
         response = await self._call_api(client, request)
         with self._lock:
             self._limiter.record_response(slot, self._clock.monotonic())
-        await self._apply_rate_limit(response)
+        if await self.budget.record(kind, response):
+            self.pause_changed()
         return response
 
     async def _call_api(self, client: Client, request: Request) -> Response:
@@ -152,10 +158,37 @@ class Throttle:
         self._telemetry.request_answered(token, self._source, response.status)
         return response
 
-    def store_pause(self, connection: Connection, until: float | None, reason: str, now: float) -> None:
-        """Store a pause, unless `until` is None, in the caller's transaction. Call `pause_changed` after the commit."""
-        if until is not None:
-            throttle_state.pause(connection, self._source, until, reason, now)
+    def store_pause(
+        self, connection: Connection, kind: RequestKind, error: ProviderError | UnusableAddress, now: float
+    ) -> float | None:
+        """Store the pause that an error requires, in the caller's transaction. Call `pause_changed` after the commit.
+
+        Args:
+            kind: of the request that failed. "Too many requests" pauses only its bucket, if the service names buckets.
+
+        Returns:
+            Until when, unix seconds as `now`; None if it pauses nothing.
+        """
+        until = pause_for(error, now)
+        self._store_pause(connection, kind, error, until, now)
+        return until
+
+    def _store_pause(
+        self,
+        connection: Connection,
+        kind: RequestKind,
+        error: ProviderError | UnusableAddress,
+        until: float | None,
+        now: float,
+    ) -> None:
+        if until is None:
+            return
+        plan = rate_buckets.get(connection, self._source) if isinstance(error, RateLimited) else RatePlan()
+        bucket = plan.bucket(kind)
+        if bucket is not None and bucket.name:
+            rate_buckets.pause(connection, self._source, bucket.name, until, error.reason, now)
+        else:
+            throttle_state.pause(connection, self._source, until, error.reason, now)
 
     def pause_changed(self) -> None:
         """A pause was committed by this process: the next request reads it."""
@@ -165,7 +198,14 @@ class Throttle:
 
     # for callers that wait for the response
 
-    async def call(self, client: Client, request: Request, read: Callable[[Response], T], max_wait_seconds: float) -> T:
+    async def call(
+        self,
+        kind: RequestKind,
+        client: Client,
+        request: Request,
+        read: Callable[[Response], T],
+        max_wait_seconds: float,
+    ) -> T:
         """Wait for the source's next free time, send the request, read its response; store the pause that it requests.
 
         Args:
@@ -173,40 +213,57 @@ class Throttle:
             max_wait_seconds: a request whose time is further ahead is refused; up to `MAX_WAIT_SECONDS`.
 
         Raises:
-            SourcePaused: the source is paused.
+            SourcePaused: the source is paused, or its rate limit is used up.
             SourceThrottled: it is not free for that long.
             ProviderError: as `send` and `read`.
             UnusableAddress: as `send`.
         """
         stop = asyncio.Event()  # never set: a caller that no longer needs the response is cancelled
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        at, refused = await self._database.write(self._reserve_soon, now, min(max_wait_seconds, MAX_WAIT_SECONDS))
+        at, refused = await self._database.write(self._reserve_soon, kind, now, min(max_wait_seconds, MAX_WAIT_SECONDS))
         if refused is not None:
             raise refused
-        if not await self.wait_for(at - now + monotonic, stop):
-            raise self._paused(self._pause_until - self._clock.now(), self._pause_reason)
+        if not await self.wait_for(kind, at - now + monotonic, stop):
+            await self._database.write(rate_buckets.refund, self._source, kind, 1, now)
+            until, reason = self._pause(kind)
+            raise self._paused(until - self._clock.now(), reason)
         try:
-            return call_provider(read, await self.send(client, request, stop))
+            return call_provider(read, await self.send(kind, client, request, stop))
         except ProviderError as error:
-            await self._pause(pause_for_rate(error, self._clock.now()), error.reason)
+            now = self._clock.now()
+            await self._write_pause(kind, error, pause_for_rate(error, now), now)
             raise
 
-    async def pause_after(self, error: ProviderError | UnusableAddress) -> None:
-        """Pause the source for as long as an error requires (`pause_for`), if it does."""
-        await self._pause(pause_for(error, self._clock.now()), error.reason)
+    async def pause_after(self, kind: RequestKind, error: ProviderError | UnusableAddress) -> None:
+        """Pause the source, or a bucket, for as long as an error requires (`pause_for`), if it does.
 
-    async def _pause(self, until: float | None, reason: str) -> None:
+        Args:
+            kind: of the request that failed.
+        """
+        now = self._clock.now()
+        await self._write_pause(kind, error, pause_for(error, now), now)
+
+    async def _write_pause(
+        self, kind: RequestKind, error: ProviderError | UnusableAddress, until: float | None, now: float
+    ) -> None:
         if until is not None:
-            await self._database.write(self.store_pause, until, reason, self._clock.now())
+            await self._database.write(self._store_pause, kind, error, until, now)
             self.pause_changed()
 
-    def _reserve_soon(self, connection: Connection, now: float, max_wait_seconds: float) -> _Reserved:
-        state = throttle_state.get(connection, self._source)
+    def _reserve_soon(
+        self, connection: Connection, kind: RequestKind, now: float, max_wait_seconds: float
+    ) -> _Reserved:
+        plan, state = rate_buckets.lock(connection, self._source), throttle_state.get(connection, self._source)
         at = max(now, state.pause_until, state.next_request_at)
         if state.pause_until > now:
             return _Reserved(at, self._paused(at - now, state.why))
+        if (usable_at := plan.usable_at(kind, now)) > now:
+            bucket = plan.bucket(kind)
+            why = bucket.why if bucket is not None and bucket.pause_until > now else rate_buckets.LIMIT_USED_UP
+            return _Reserved(usable_at, self._paused(usable_at - now, why))
         if at - now > max_wait_seconds:
             return _Reserved(at, self._throttled(at - now))
+        rate_buckets.store(connection, self._source, plan, plan.after(kind, 1, now), now)
         return _Reserved(self.reserve(connection, 1, now)[0])
 
     def _throttled(self, wait: float) -> SourceThrottled:
@@ -225,11 +282,14 @@ class Throttle:
 
     async def _read_pause(self, monotonic: float) -> None:
         seen = self._pause_version
-        state = await self._database.read(throttle_state.get, self._source)
+        state, plan = await self._database.read(self._read_state)
         with self._lock:
-            self._pause_until, self._pause_reason = state.pause_until, state.why
+            self._state, self._plan = state, plan
             if seen == self._pause_version:  # else it may be older than the change
                 self._pause_read_at = monotonic
+
+    def _read_state(self, connection: Connection) -> tuple[ThrottleState, RatePlan]:
+        return throttle_state.get(connection, self._source), rate_buckets.get(connection, self._source)
 
     async def _wait_for_slot(self, stop: asyncio.Event) -> RequestSlot:
         """Wait until the rate limiter allows a request."""
@@ -240,19 +300,6 @@ class Throttle:
                 if at <= now or stop.is_set():
                     return self._limiter.record_sent(now)
             await self._clock.wait(stop, at - now)
-
-    async def _apply_rate_limit(self, response: Response) -> None:
-        """Pause the source, or only its polls, if the response reports that no or few requests are left."""
-        now = self._clock.now()
-        theirs = sender_time(response.header("date"), now)
-        limit = read_rate_limit(response.header, theirs)
-        if limit is None or limit.remaining is None or limit.reset_at is None or limit.reset_at <= theirs:
-            return
-        until = now + (limit.reset_at - theirs)
-        if limit.remaining == 0:
-            await self._pause(until, LIMIT_USED_UP)
-        elif limit.remaining <= (limit.limit or 0) // RESERVED_SHARE:
-            await self._database.write(throttle_state.pause_polls, self._source, until, now)
 
 
 def request_times(requests_per_second: float) -> RequestTimes:

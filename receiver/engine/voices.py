@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from receiver.engine.provider_calls import call_provider
 from receiver.engine.throttle import Throttle
+from receiver.model.rate_plan import RequestKind
 from receiver.outbound.client import Client
 from receiver.providers.types import Voice, VoiceQuery
 from receiver.providers.voice_list import VoicesCall, find_voices
@@ -56,7 +57,8 @@ class VoiceService:
             return found
         if name not in self._clients:  # created on the source's first use
             self._clients[name] = self._new_client(source)
-        return await self._throttles[name].call(self._clients[name], found.request, found.read, MAX_WAIT_SECONDS)
+        throttle, client = self._throttles[name], self._clients[name]
+        return await throttle.call(RequestKind.VOICES, client, found.request, found.read, MAX_WAIT_SECONDS)
 
     async def aclose(self) -> None:
         """Close all clients."""

@@ -38,3 +38,18 @@ def next_wait(schedule: PollSchedule, polls: int, elapsed: float, progress: int 
         wait = elapsed * (100 - progress) / progress / 2
     wait = min(wait, schedule.max_seconds / 1.2) * (0.8 + 0.4 * jitter)  # with jitter also at the maximum
     return max(schedule.min_seconds, min(wait, schedule.max_seconds))
+
+
+def polls_within(schedule: PollSchedule, polls: int, seconds: float) -> float:
+    """About how many polls of a running job `next_wait` makes within so many seconds.
+
+    Args:
+        polls: polls so far.
+    """
+    count, left = 0, seconds
+    longest = max(schedule.min_seconds, schedule.max_seconds / 1.2)
+    wait = schedule.min_seconds * schedule.factor ** min(max(0, polls - 1), 64)
+    while left > wait and wait < longest:
+        count, left = count + 1, left - wait
+        wait *= schedule.factor
+    return count + max(0.0, left) / longest if wait >= longest else count

@@ -1,18 +1,25 @@
 """`X-RateLimit-*`: how many requests an account has left, and when its window ends. Pure.
 
-The names are from the providers' documentation, which does not describe the form of `-Reset`: unix seconds and seconds
-from now are distinguished by their size.
+The names are from the providers' documentation, which does not describe the form of `-Reset`. Forms that cannot be
+mistaken for each other are read: seconds from now, unix seconds and unix milliseconds, which differ by their size, and
+ISO 8601 with a time zone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 MAX_RESET_SECONDS = 7 * 86_400.0
 """A reset further ahead than this is ignored, in seconds."""
+RESET = "x-ratelimit-reset"
 _UNIX_SECONDS = 1_000_000_000
+_UNIX_MILLISECONDS = 1_000_000_000_000
 _MAX_BUCKET_CHARACTERS = 64
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
 class RateLimit(NamedTuple):
@@ -41,22 +48,31 @@ def read_rate_limit(header: Callable[[str], str | None], now: float) -> RateLimi
     found = RateLimit(
         _number(header("x-ratelimit-limit")),
         _number(header("x-ratelimit-remaining")),
-        _reset(_number(header("x-ratelimit-reset")), now),
+        read_reset(header(RESET), now),
         _bucket(header("x-ratelimit-bucket")),
     )
     return None if found == RateLimit() else found
 
 
+def read_reset(value: str | None, now: float) -> float | None:
+    """The unix seconds of `X-RateLimit-Reset`; None if its form is unknown, or if it is too far ahead."""
+    text = (value or "").strip()
+    if _DECIMAL.fullmatch(text):
+        number = float(text)
+        at = number / 1000 if number >= _UNIX_MILLISECONDS else number if number >= _UNIX_SECONDS else now + number
+    elif _ISO.fullmatch(text):
+        try:
+            at = datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    else:
+        return None
+    return at if at <= now + MAX_RESET_SECONDS else None
+
+
 def _number(value: str | None) -> int | None:
     text = (value or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
-
-
-def _reset(value: int | None, now: float) -> float | None:
-    if value is None:
-        return None
-    at = float(value) if value >= _UNIX_SECONDS else now + value
-    return at if at <= now + MAX_RESET_SECONDS else None
 
 
 def _bucket(value: str | None) -> str | None:

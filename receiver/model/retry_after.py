@@ -25,14 +25,17 @@ def parse_retry_after(value: str | None, now: float | None) -> float | None:
     return min(max(0.0, when - now), MAX_RETRY_AFTER)
 
 
-def sender_time(date: str | None, now: float) -> float:
+def sender_time(date: str | None, now: float, agree_seconds: float = MAX_CLOCK_DIFFERENCE_SECONDS) -> float:
     """The time of the sender's clock, by which to read other times in a response with this `Date` header.
 
     `now` (unix seconds) if the two clocks agree, because the header is a little older than the response. If they do
     not agree, one of them is wrong, but the difference between two times of the server is still right.
+
+    Args:
+        agree_seconds: the largest difference between clocks that agree.
     """
     at = http_date(date)
-    return now if at is None or abs(now - at) <= MAX_CLOCK_DIFFERENCE_SECONDS else at
+    return now if at is None or abs(now - at) <= agree_seconds else at
 
 
 def http_date(value: str | None) -> float | None:

@@ -17,7 +17,7 @@ from receiver.clock import Clock
 from receiver.model.ids import first_id_at
 from receiver.store.job_leases import IS_OPEN
 from receiver.store.leases import IS_RUNNING
-from receiver.store.schema import events, jobs, runs, signing_keys, source_state
+from receiver.store.schema import events, jobs, rate_buckets, runs, signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
 
 SLACK_SECONDS = 1.0
@@ -159,7 +159,8 @@ def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[s
     moved = 0
     if ids:
         conditions.append(jobs.c.id <= ids[-1])
-        ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, jobs.c.created_at: now, jobs.c.submitted_at: now}
+        seen = (jobs.c.created_at, jobs.c.submitted_at, jobs.c.polled_at)
+        ahead = {jobs.c.due_at: now + jobs.c.wait_seconds, **dict.fromkeys(seen, now)}
         moved = _move(connection, jobs, conditions, ahead)
         if source in bounds.deadlines:
             moved += _move(connection, jobs, conditions, {jobs.c.deadline_at: now + bounds.deadlines[source]})
@@ -171,12 +172,11 @@ def _jobs(connection: Connection, bounds: TimeBounds, now: float, after: tuple[s
 
 def _sources(connection: Connection, bounds: TimeBounds, now: float) -> StepResult:
     c = source_state.c
-    ahead = {
-        c.pause_until: now + c.pause_seconds,
-        c.poll_pause_until: now + c.poll_pause_seconds,
-        c.heard_at: now,
-    }
+    ahead = {c.pause_until: now + c.pause_seconds, c.heard_at: now}
     moved = _move(connection, source_state, [], ahead)
+    b = rate_buckets.c
+    ahead = {b.reset_at: now + b.reset_seconds, b.pause_until: now + b.pause_seconds, b.updated_at: now}
+    moved += _move(connection, rate_buckets, [], ahead)
     for source, times in bounds.request_times.items():
         late = [c.source == source, c.next_request_at > now + times.longest]
         moved += _move(connection, source_state, late, {c.next_request_at: now + times.usual})

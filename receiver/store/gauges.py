@@ -6,11 +6,12 @@ Every value is exact, and no finished row is read: each statement reads an index
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
-from receiver.store import feed, quarantine
+from receiver.model.rate_plan import RatePlan
+from receiver.store import feed, quarantine, rate_buckets
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import signing_keys, source_state
 from receiver.store.states import OPEN_JOBS
@@ -34,6 +35,7 @@ class GaugeValues:
         silent: by source, seconds since anything was received from it.
         quarantined: events in quarantine by source.
         feed_delay: for how many seconds stored events have been held up on their way to readers.
+        rate_limits: what responses report, by source.
     """
 
     runs: QueueDepth
@@ -41,6 +43,7 @@ class GaugeValues:
     silent: Mapping[str, float]
     quarantined: Mapping[str, int]
     feed_delay: float = 0.0
+    rate_limits: Mapping[str, RatePlan] = field(default_factory=dict)
 
 
 def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeValues:
@@ -56,6 +59,7 @@ def read(connection: Connection, sources: Iterable[str], now: float) -> GaugeVal
         silent=silent_seconds(connection, sources, now),
         quarantined=quarantine.counts(connection),
         feed_delay=feed.delay(connection, now),
+        rate_limits=rate_buckets.get_all(connection),
     )
 
 

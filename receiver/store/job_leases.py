@@ -51,6 +51,7 @@ class JobClaim:
         request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
         submit_key: the idempotency key to submit it with.
         streamed: whether it was submitted as a stream, without the key.
+        polled_at: when a poll last found that it was running, unix seconds; None if none did.
     """
 
     id: str
@@ -68,6 +69,13 @@ class JobClaim:
     request: Mapping[str, Any] | None = None
     submit_key: str | None = None
     streamed: bool = False
+    polled_at: float | None = None
+
+    @property
+    def characters(self) -> int | None:
+        """The length of the text; None if it is unknown."""
+        text = (self.request or {}).get("text")
+        return len(text) if isinstance(text, str) else None
 
     @property
     def allowed_seconds(self) -> float:
@@ -138,6 +146,7 @@ def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list
             request=row.request,
             submit_key=row.submit_key,
             streamed=bool(row.streamed),
+            polled_at=row.polled_at,
         )
         for row in found
     ]
@@ -203,6 +212,8 @@ def reschedule(
         "error_code": code,
         "error": None if error is None else storable(error),
     }
+    if error is None:
+        polled["polled_at"] = now
     return _write(connection, claimed, polled | due_columns(at, now) | FREE)
 
 

@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0018"
+HEAD = "0019"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -267,6 +267,8 @@ jobs = Table(
     Column("wait_seconds", Double, nullable=False, server_default=text("0")),
     # 1 if it was submitted as a stream, without the idempotency key; NULL or 0 otherwise.
     Column("streamed", Integer),
+    # When a poll last found that it was running.
+    Column("polled_at", Double),
     # The requested speech; NULL for a job that was submitted elsewhere. Last, because it may be large.
     Column("request", JSON),
     # `job_id` is first, so that the constraint's index also finds the job of an event.
@@ -330,7 +332,7 @@ source_state = Table(
     # No request is made before this: the source asked us to wait, or refused a request.
     Column("pause_until", Double, nullable=False),
     Column("reason", _TEXT, nullable=False),
-    # No poll is made before this: the rest of the rate limit is for submits and audio.
+    # Written by earlier releases, before there were `rate_buckets`.
     Column("poll_pause_until", Double, nullable=False, server_default=text("0")),
     # The next free request time, so that all processes together keep the source's rate.
     Column("next_request_at", Double, nullable=False, server_default=text("0")),
@@ -339,6 +341,50 @@ source_state = Table(
     # The waits that set `pause_until` and `poll_pause_until`, seconds.
     Column("pause_seconds", Double, nullable=False, server_default=text("0")),
     Column("poll_pause_seconds", Double, nullable=False, server_default=text("0")),
+)
+
+# What services report of their rate limits (docs/adr/0111), less what was reserved since.
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    Column("source", _TEXT, nullable=False),
+    # The service's name of it; empty if it names none.
+    Column("bucket", _TEXT, nullable=False),
+    Column("request_limit", BigInteger),
+    Column("remaining", BigInteger),
+    # When the window ends; 0 if unknown.
+    Column("reset_at", Double, nullable=False, server_default=text("0")),
+    Column("reset_seconds", Double, nullable=False, server_default=text("0")),
+    # No request of the bucket is made before this.
+    Column("pause_until", Double, nullable=False, server_default=text("0")),
+    Column("pause_seconds", Double, nullable=False, server_default=text("0")),
+    Column("reason", _TEXT, nullable=False, server_default=text("''")),
+    # When a response last reported it.
+    Column("updated_at", Double, nullable=False),
+    PrimaryKeyConstraint("source", "bucket"),
+)
+
+# To which bucket the requests of a kind belong, as responses have named it.
+rate_endpoints = Table(
+    "rate_endpoints",
+    metadata,
+    Column("source", _TEXT, nullable=False),
+    # As `model.rate_plan.RequestKind`. No constraint has these words: a later release knows more.
+    Column("kind", _TEXT, nullable=False),
+    Column("bucket", _TEXT, nullable=False),
+    PrimaryKeyConstraint("source", "kind"),
+)
+
+# How long jobs take, as `model.job_durations`.
+job_durations = Table(
+    "job_durations",
+    metadata,
+    Column("source", _TEXT, primary_key=True),
+    Column("weight", Double, nullable=False),
+    Column("characters", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("squares", Double, nullable=False),
+    Column("products", Double, nullable=False),
 )
 
 # Who changed what: operators' changes, not the receiver's own work (docs/adr/0093).

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, select
 
+from receiver.store import rate_buckets
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import source_state
 
@@ -23,13 +24,11 @@ class ThrottleState(NamedTuple):
     Attributes:
         pause_until: no request is made before this.
         why: the reason slug of the pause.
-        poll_pause_until: no poll is made before this; the rest of the rate limit is for other requests.
         next_request_at: the first request time that is not reserved.
     """
 
     pause_until: float = 0.0
     why: str = ""
-    poll_pause_until: float = 0.0
     next_request_at: float = 0.0
 
     def free_times(self, now: float, interval: float, ahead: float) -> int:
@@ -40,19 +39,21 @@ class ThrottleState(NamedTuple):
 def get(connection: Connection, source: str) -> ThrottleState:
     """The source's throttle state."""
     c = source_state.c
-    columns = (c.pause_until, c.reason, c.poll_pause_until, c.next_request_at)
+    columns = (c.pause_until, c.reason, c.next_request_at)
     row = connection.execute(select(*columns).where(c.source == source)).first()
     return ThrottleState() if row is None else ThrottleState(*row)
 
 
 def pauses(connection: Connection, now: float) -> dict[str, ThrottleState]:
-    """The throttle states of paused sources, by source."""
+    """The throttle states of paused sources, by source; one whose buckets are all paused is paused, too."""
     c = source_state.c
-    paused = (c.pause_until > now) | (c.poll_pause_until > now)
-    rows = connection.execute(
-        select(c.source, c.pause_until, c.reason, c.poll_pause_until, c.next_request_at).where(paused)
-    )
-    return {row[0]: ThrottleState(*row[1:]) for row in rows}
+    found: dict[str, ThrottleState] = {}
+    for source, plan in rate_buckets.get_all(connection).items():
+        if (bucket := plan.pause(now)) is not None:
+            found[source] = ThrottleState(bucket.pause_until, bucket.why)
+    columns = (c.source, c.pause_until, c.reason, c.next_request_at)
+    rows = connection.execute(select(*columns).where(c.pause_until > now))
+    return found | {row[0]: ThrottleState(*row[1:]) for row in rows}
 
 
 def pause(connection: Connection, source: str, until: float, reason: str, now: float) -> None:
@@ -63,14 +64,10 @@ def pause(connection: Connection, source: str, until: float, reason: str, now: f
     connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_=values, where=longer))
 
 
-def pause_polls(connection: Connection, source: str, until: float, now: float) -> None:
-    """Pause polls of the source until `until`, unix seconds as `now`."""
-    _write(connection, source, {"poll_pause_until": until, "poll_pause_seconds": until - now})
-
-
 def resume(connection: Connection, source: str) -> None:
     """End a source's pauses, for an operator who has fixed their cause."""
-    _write(connection, source, {"pause_until": 0.0, "reason": "", "poll_pause_until": 0.0})
+    _write(connection, source, {"pause_until": 0.0, "reason": ""})
+    rate_buckets.forget(connection, source)
 
 
 def reserve_times(connection: Connection, source: str, count: int, now: float, interval: float) -> list[float]:

@@ -28,7 +28,7 @@ TIMES = {
     "events": ("received_at",),
     "runs": ("due_at", "lease_until", "started_at"),
     "jobs": ("created_at", "due_at", "deadline_at", "lease_until"),
-    "source_state": ("pause_until", "poll_pause_until", "next_request_at", "heard_at"),
+    "source_state": ("pause_until", "next_request_at", "heard_at"),
     "signing_keys": ("first_used_at", "last_used_at"),
 }
 

@@ -15,10 +15,11 @@ import pytest
 
 from receiver.engine.audio_refresh import AudioUrlRefresher
 from receiver.errors import AudioDelayed
+from receiver.model.rate_plan import RequestKind
 from receiver.providers.types import ProviderError, VoiceQuery
-from receiver.store import throttle_state
+from receiver.store import rate_buckets, throttle_state
 from receiver.store.throttle_state import ThrottleState
-from tests.integration.intake_support import Running, configured, running
+from tests.integration.intake_support import Lines, Running, configured, running
 from tests.integration.outbound_support import Say, Server, serving
 from tests.patience import PATIENCE
 from tests.recording import recorder
@@ -120,16 +121,40 @@ async def test_a_used_up_rate_limit_pauses_the_source_whoever_asked(up: Up, ask:
     up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="0", X_RateLimit_Reset="60")
     before = time.time()
     await ask(up)
-    found = await up.throttle()
-    assert before + 60 <= found.pause_until <= time.time() + 60
+    found = (await up.running.receiver.database.read_list(throttle_state.pauses, before))["aitts"]
+    assert before + 60 <= found.pause_until <= time.time() + 61
     assert found.why == "rate_limit_used_up"
+    for other in (voices, refresh_audio_urls):
+        with pytest.raises((ProviderError, AudioDelayed), match="rate_limit_used_up"):
+            await other(up)
+    assert len(up.server.requests) == 1
 
 
 @EVERYBODY
 async def test_the_last_requests_of_a_rate_limit_are_kept_from_polls_whoever_asked(up: Up, ask: Ask) -> None:
     up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="20", X_RateLimit_Reset="60")
-    before = time.time()
     await ask(up)
-    found = await up.throttle()
-    assert found.pause_until == 0.0
-    assert before + 60 <= found.poll_pause_until <= time.time() + 60
+    plan = await up.running.receiver.database.read_list(rate_buckets.get, "aitts")
+    now = time.time()
+    assert (plan.free(RequestKind.STATUS, 9, now), plan.free(RequestKind.SUBMIT, 9, now)) == (0, 9)
+    assert plan.usable_at(RequestKind.STATUS, now) == now
+
+
+@EVERYBODY
+async def test_a_used_up_bucket_stops_only_its_own_requests(up: Up, ask: Ask) -> None:
+    limit = {"X_RateLimit_Limit": "100", "X_RateLimit_Reset": "60"}
+    up.answers(200, **limit, X_RateLimit_Remaining="0", X_RateLimit_Bucket="own")
+    await ask(up)
+    up.answers(200, **limit, X_RateLimit_Remaining="50", X_RateLimit_Bucket="other")
+    other = refresh_audio_urls if ask is voices else voices
+    await other(up)
+    assert len(up.server.requests) == 2
+    with pytest.raises((ProviderError, AudioDelayed), match="rate_limit_used_up"):
+        await (voices if ask is voices else refresh_audio_urls)(up)
+
+
+async def test_a_reset_of_an_unknown_form_is_ignored_and_logged_once(up: Up, lines: Lines) -> None:
+    up.answers(200, X_RateLimit_Limit="100", X_RateLimit_Remaining="0", X_RateLimit_Reset="soon")
+    for _ in range(2):
+        await refresh_audio_urls(up)
+    assert [line["value"] for line in lines.of("provider.reset_ignored")] == ["soon"]

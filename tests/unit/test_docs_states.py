@@ -170,7 +170,7 @@ FLOW = {
     ("parse", "writer"): ("web/intake.py", "context.accept("),
     ("client", "jobs"): ("engine/jobs/service.py", "submit_job"),
     ("watch", "jobs"): ("engine/jobs/service.py", "watch_job"),
-    ("jobs", "loop"): ("engine/jobs/loop.py", "job_leases.claim("),
+    ("jobs", "loop"): ("engine/jobs/claiming.py", "job_leases.claim("),
     ("loop", "provider"): ("engine/throttle.py", "outbound.api import call_api"),
     ("loop", "writer"): ("engine/jobs/completion.py", "inbox.accept("),
     ("writer", "events"): ("store/writer.py", "connection.begin()"),

@@ -15,20 +15,20 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.clock_trust import ClockTrust
-from receiver.engine.jobs.claim_batch import ClaimBatch
+from receiver.engine.jobs.claiming import MIN_JOBS_FOR_HISTORY, JobClaimer
 from receiver.engine.jobs.completion import JobCompletion
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.engine.jobs.polling import Poller
 from receiver.engine.jobs.source import JobContext, JobSource, log
 from receiver.engine.jobs.submitting import Submitter
 from receiver.engine.server_clock import LeaseClock
-from receiver.engine.throttle import AHEAD_SECONDS, Throttle
+from receiver.engine.throttle import Throttle
 from receiver.errors import StoreUnavailable
+from receiver.model.rate_plan import RequestKind
 from receiver.model.routing import HandlersFor
 from receiver.outbound.client import Client
-from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
-from receiver.store import job_leases, throttle_state
+from receiver.store import job_leases, rate_buckets, throttle_state
 from receiver.store.changes import OPEN_POLL_SECONDS
 from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
@@ -37,8 +37,6 @@ from receiver.telemetry.hooks import Telemetry
 
 POLL_INTERVAL_SECONDS = 1.0
 """How often the store is read for jobs that another process created."""
-MIN_JOBS_FOR_HISTORY = 5
-"""With at least so many due jobs the provider's history is requested instead of each job."""
 MAX_HISTORY_PAGES = 5
 """Pages of the history that are read although they end few jobs. Then the remaining jobs are polled one by one."""
 MAX_REMEMBERED = 10_000
@@ -106,8 +104,8 @@ class SourceLoop:
         self.deps = deps
         self._poller = Poller(deps, completion)
         self.submitter = Submitter(deps, completion)
-        self._has_history = isinstance(source.provider, HistoryProvider)  # checked once: it looks up every method
         self._not_in_history: set[str] = set()
+        self._claimer = JobClaimer(deps, self._needs_request, self._not_in_history)
         self._reading_history = False
         self._claims_unknown = False
         """Whether the store may have leases of this process that no task works on."""
@@ -190,63 +188,24 @@ class SourceLoop:
         if self._claims_unknown and not self._reading_history:  # whose claims are not all known here
             await self._release_unknown()
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        batch = (await self._database.write(self._claim_due, capacity, now)).shifted(monotonic - now)
+        batch = await self._database.write(self._claimer.claim_due, capacity, self._claimable(), now)
+        batch = batch.shifted(monotonic - now)
         for claim, send_at in batch.single:
             self.start_task(self.process(claim, send_at), [claim])
         if batch.history:
             self.start_task(self._process_history(batch.history, batch.history_at), batch.history)
-        at = await self._database.read(self._next_due_at)
+        at = await self._database.read(self._claimer.next_due_at, self._claimable(), self._clock.now())
         seconds = self._poll_seconds(POLL_INTERVAL_SECONDS)
         return seconds if at is None else min(seconds, OPEN_POLL_SECONDS, max(0.001, at - self._clock.now()))
 
-    def _claim_due(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
-        """Claim due jobs and reserve the times of their requests, in one transaction."""
-        state = throttle_state.get(connection, self.name)
-        slots = min(capacity, self._throttle.free_slots(state, now))
-        if state.pause_until > now or slots == 0:
-            return ClaimBatch([], [], now)
-        claims = job_leases.claim(connection, self.name, slots, now, self.deps.lease(now), [JobState.SUBMITTING])
-        if state.poll_pause_until <= now and len(claims) < slots and not self._reading_history:
-            limit = HISTORY_PAGE if self._has_history else slots - len(claims)
-            watched = job_leases.claim(connection, self.name, limit, now, self.deps.lease(now), [JobState.WATCHING])
-            history = [claim for claim in watched if self._has_history and claim.id not in self._not_in_history]
-            if len(history) < MIN_JOBS_FOR_HISTORY:
-                history = []
-            in_history = {claim.id for claim in history}
-            single = [claim for claim in watched if claim.id not in in_history]
-            capacity = max(0, slots - len(claims) - bool(history))
-            claims += single[:capacity]
-            for claim in single[capacity:]:  # their leases would expire before their scheduled times
-                job_leases.release(connection, claim, now, now)
-            if history:
-                times = self._reserve_times(connection, claims, now)
-                return ClaimBatch(times, history, self._throttle.reserve(connection, 1, now)[0])
-        return ClaimBatch(self._reserve_times(connection, claims, now), [], now)
-
-    def _reserve_times(
-        self, connection: Connection, claims: Sequence[JobClaim], now: float
-    ) -> list[tuple[JobClaim, float]]:
-        """Each claim with the time of its request; one without a request gets `now`."""
-        requesting = [claim for claim in claims if self._needs_request(claim, now)]
-        times = iter(self._throttle.reserve(connection, len(requesting), now))
-        return [(claim, next(times) if self._needs_request(claim, now) else now) for claim in claims]
+    def _claimable(self) -> Sequence[JobState]:
+        """The states of jobs that may be claimed: while the history is read, it ends jobs, and none is polled."""
+        return [JobState.SUBMITTING] if self._reading_history else OPEN_JOBS
 
     def _needs_request(self, claim: JobClaim, now: float) -> bool:
         if claim.state is not JobState.SUBMITTING:
             return True
         return now < claim.deadline_at and not self.submitter.is_lost(claim)
-
-    def _next_due_at(self, connection: Connection) -> float | None:
-        """When the next job may be claimed, unix seconds; None if none is open."""
-        state = throttle_state.get(connection, self.name)
-        times = []
-        for kind in [JobState.SUBMITTING] if self._reading_history else OPEN_JOBS:
-            due = job_leases.next_due(connection, self.name, [kind])
-            if due is not None:
-                times.append(max(due, state.poll_pause_until if kind is JobState.WATCHING else 0.0))
-        if not times:
-            return None
-        return max(min(times), state.pause_until, state.next_request_at - AHEAD_SECONDS / 2)
 
     def start_task(self, work: Coroutine[Any, Any, None], claims: list[JobClaim]) -> asyncio.Task[None]:
         """Start the work on these claims."""
@@ -285,8 +244,8 @@ class SourceLoop:
     async def _handle(self, claim: JobClaim, send_at: float) -> None:
         if claim.state is JobState.SUBMITTING and not self._needs_request(claim, self._clock.now()):
             await self.submitter.give_up(claim)
-        elif not await self._throttle.wait_for(send_at, self._stop):
-            await self._release([claim])
+        elif not await self._throttle.wait_for(kind := self._kind(claim), send_at, self._stop):
+            await self._release([claim], kind)
         elif claim.state is JobState.SUBMITTING:
             await self.submitter.submit(claim)
         else:
@@ -300,8 +259,8 @@ class SourceLoop:
         self._reading_history = True
         try:
             for page in itertools.count():
-                if not await self._throttle.wait_for(send_at, self._stop):
-                    await self._release(claims)
+                if not await self._throttle.wait_for(RequestKind.HISTORY, send_at, self._stop):
+                    await self._release(claims, RequestKind.HISTORY)
                     return
                 claims, ended, more = await self._poller.poll_history(claims, page * HISTORY_PAGE)
                 searching = bool(claims) and page + 1 < MAX_HISTORY_PAGES
@@ -309,7 +268,10 @@ class SourceLoop:
                     break
                 if page + 1 == MAX_HISTORY_PAGES:
                     await self._release(claims)  # their leases would expire while it continues
-                send_at = await self._reserve_next_page()
+                if (next_at := await self._reserve_next_page()) is None:
+                    await self._release(claims)
+                    return
+                send_at = next_at
             if len(self._not_in_history) > MAX_REMEMBERED:
                 self._not_in_history.clear()
             self._not_in_history.update(claim.id for claim in claims)  # too old for the history, now and later
@@ -323,19 +285,17 @@ class SourceLoop:
             self._reading_history = False
             self._wake_event.set()
 
-    async def _reserve_next_page(self) -> float:
-        """Reserve the time of the next page; a due submit goes first, because there may be many pages."""
+    async def _reserve_next_page(self) -> float | None:
+        """Reserve the next page, and start a due submit; None if the rate limit allows no further page."""
         capacity = min(1, self.capacity)
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        batch = (await self._database.write(self._claim_for_page, capacity, now)).shifted(monotonic - now)
+        batch = await self._database.write(self._claimer.claim_for_page, capacity, now)
+        if batch is None:
+            return None
+        batch = batch.shifted(monotonic - now)
         for claim, send_at in batch.single:
             self.start_task(self.process(claim, send_at), [claim])
         return batch.history_at
-
-    def _claim_for_page(self, connection: Connection, capacity: int, now: float) -> ClaimBatch:
-        claims = job_leases.claim(connection, self.name, capacity, now, self.deps.lease(now), [JobState.SUBMITTING])
-        times = self._reserve_times(connection, claims, now)
-        return ClaimBatch(times, [], self._throttle.reserve(connection, 1, now)[0])
 
     async def _release_unknown(self) -> None:
         """Release what this process holds and no task works on, because the store was unavailable."""
@@ -345,13 +305,23 @@ class SourceLoop:
         if released:
             log.info("poll.claims_released", source=self.name, jobs=released)
 
-    async def _release(self, claims: Sequence[JobClaim]) -> None:
+    async def _release(self, claims: Sequence[JobClaim], unsent: RequestKind | None = None) -> None:
+        """Release claims.
+
+        Args:
+            unsent: the kind of the request that was reserved for them and not sent.
+        """
         now = self._clock.now()
 
         def write(connection: Connection) -> None:
+            if unsent is not None:
+                rate_buckets.refund(connection, self.name, unsent, 1, now)
             at = max(now, throttle_state.get(connection, self.name).pause_until)
             for claim in claims:
                 job_leases.release(connection, claim, min(at, claim.deadline_at), now)
 
         if claims:
             await self._database.write(write)
+
+    def _kind(self, claim: JobClaim) -> RequestKind:
+        return self.submitter.kind(claim) if claim.state is JobState.SUBMITTING else RequestKind.STATUS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pydantic_core
@@ -12,12 +13,13 @@ from sqlalchemy import Connection
 from receiver.engine.jobs.completion import JobCompletion, failed_event
 from receiver.engine.jobs.source import JobContext
 from receiver.engine.provider_calls import call_provider
-from receiver.engine.throttle import pause_for
 from receiver.errors import UnusableAddress
+from receiver.model.job_durations import measured_seconds
 from receiver.model.poll_schedule import next_wait
+from receiver.model.rate_plan import RequestKind
 from receiver.providers.protocols import require_history
 from receiver.providers.types import HISTORY_PAGE, Ended, ProviderError, Running, Status, UnknownJob
-from receiver.store import job_leases, throttle_state
+from receiver.store import job_durations, job_leases, throttle_state
 from receiver.store.completion import final_state
 from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
@@ -76,7 +78,7 @@ class Poller:
         deps, job_id = self._deps, claim.job_id or ""
         provider, account = deps.source.provider, deps.source.account
         try:
-            response = await deps.send(call_provider(provider.status_request, account, job_id))
+            response = await deps.send(RequestKind.STATUS, call_provider(provider.status_request, account, job_id))
             status = call_provider(provider.read_status, account, job_id, response)
         except (ProviderError, UnusableAddress) as error:
             deps.telemetry.job_polled(claim.source, job_id, error.reason, error)
@@ -89,11 +91,11 @@ class Poller:
         deps = self._deps
         provider, account = require_history(deps.source.provider), deps.source.account
         try:
-            response = await deps.send(call_provider(provider.history_request, account, offset))
+            response = await deps.send(RequestKind.HISTORY, call_provider(provider.history_request, account, offset))
             found = call_provider(provider.read_history, account, response)
         except (ProviderError, UnusableAddress) as error:
             deps.telemetry.job_polled(deps.source.name, None, error.reason, error)
-            await deps.throttle.pause_after(error)
+            await deps.throttle.pause_after(RequestKind.HISTORY, error)
             return HistoryPage(list(claims), 0, more=False)
         matched = [claim for claim in claims if claim.job_id in found]
         others = {job_id for job_id, status in found.items() if isinstance(status, Ended)}
@@ -111,12 +113,22 @@ class Poller:
         self._deps.telemetry.job_polled(claim.source, claim.job_id, outcome, None)
         if isinstance(status, Ended):
             await self._completion.complete(claim, status.parsed, body, final_state(status.parsed.type), polls=1)
+            await self._measure(claim)
         else:
             await self._reschedule(claim, status)
         clock = self._deps.clock
         if clock.monotonic() - self._recorded_at >= RESPONSE_RECORD_SECONDS:  # last: the result matters more
             self._recorded_at = clock.monotonic()
             await self._deps.database.write(throttle_state.record_response, claim.source, clock.now())
+
+    async def _measure(self, claim: JobClaim) -> None:
+        """Record how long a submitted job took, where rate limits leave few polls."""
+        deps, submitted_at = self._deps, claim.submitted_at
+        if submitted_at is None or not deps.throttle.budget.reported:
+            return
+        running_after = None if claim.polled_at is None else claim.polled_at - submitted_at
+        seconds = measured_seconds(max(0.0, deps.clock.now() - submitted_at), running_after)
+        await deps.database.write(job_durations.add, claim.source, claim.characters, seconds)
 
     async def _reschedule(self, claim: JobClaim, status: Running) -> None:
         if self.is_last(claim):
@@ -125,10 +137,14 @@ class Poller:
         deps, now = self._deps, self._deps.clock.now()
         elapsed = now - claim.created_at
         wait = next_wait(deps.source.schedule, claim.polls + 1, elapsed, status.progress, deps.rng.random())
-        at = _next_poll(now, now + wait, claim)
-        await deps.database.write(
-            lambda connection: job_leases.reschedule(connection, claim, at, now, progress=status.progress)
-        )
+
+        def write(connection: Connection) -> None:
+            polled = replace(claim, polls=claim.polls + 1, polled_at=now)
+            planned = deps.planned_wait(deps.throttle.budget.read(connection, now), polled, now)
+            at = _next_poll(now, now + max(wait, planned), claim)
+            job_leases.reschedule(connection, claim, at, now, progress=status.progress)
+
+        await deps.database.write(write)
         deps.changed(claim.id)
 
     async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress) -> None:
@@ -142,15 +158,14 @@ class Poller:
             await self._completion.complete(claim, parsed, b"", JobState.EXPIRED, polls=1)
             return
         if self.is_last(claim):
-            await deps.throttle.pause_after(error)
+            await deps.throttle.pause_after(RequestKind.STATUS, error)
             await self.expire(claim, polls=1)
             return
-        pause = pause_for(error, now)
         wait = next_wait(deps.source.schedule, claim.polls + 1, 0.0, None, deps.rng.random())
-        at = _next_poll(now, max(now + wait, pause or 0.0), claim)
 
         def write(connection: Connection) -> None:
-            deps.throttle.store_pause(connection, pause, error.reason, now)
+            pause = deps.throttle.store_pause(connection, RequestKind.STATUS, error, now)
+            at = _next_poll(now, max(now + wait, pause or 0.0), claim)
             job_leases.reschedule(connection, claim, at, now, misses=misses, code=error.reason, error=str(error))
 
         await deps.database.write(write)

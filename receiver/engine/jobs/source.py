@@ -13,14 +13,17 @@ from sqlalchemy import Connection
 
 from receiver.clock import Clock
 from receiver.engine.clock_trust import ClockTrust
+from receiver.engine.rate_budget import Reservations
 from receiver.engine.throttle import Throttle
 from receiver.errors import StoreUnavailable
 from receiver.model.poll_schedule import PollSchedule
+from receiver.model.rate_plan import RequestKind
 from receiver.model.routing import HandlersFor
 from receiver.outbound.client import Client
 from receiver.providers.protocols import PollingProvider
 from receiver.providers.types import Account, Capabilities, Request, Response
 from receiver.store.database import Database
+from receiver.store.job_leases import JobClaim
 from receiver.store.leases import Lease
 from receiver.telemetry.hooks import Telemetry
 
@@ -92,16 +95,34 @@ class JobContext:
         """The lease of a job claimed at `now`, unix seconds."""
         return Lease(self.owner, now + LEASE_SECONDS)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, kind: RequestKind, request: Request) -> Response:
         """Send a request whose scheduled time has come.
 
         Raises:
             Unavailable: as `outbound.api.call_api`.
             UnusableAddress: as `outbound.api.call_api`.
         """
-        response = await self.throttle.send(self.client, request, self.stop)
+        response = await self.throttle.send(kind, self.client, request, self.stop)
         self.trust.read_date(response.header("date"), self.source.name)
         return response
+
+    def lock_limits(self, connection: Connection, now: float) -> Reservations:
+        """The source's rate limits, to reserve requests in this transaction; `now` in unix seconds."""
+        return self.throttle.budget.lock(connection, now, submits_wait=not self.source.receives_webhooks)
+
+    def planned_wait(self, limits: Reservations, claim: JobClaim, now: float) -> float:
+        """Seconds until a claimed job is polled, at least, by the source's rate limits; 0 if they allow any wait.
+
+        Args:
+            now: unix seconds.
+        """
+        begun = claim.created_at if claim.submitted_at is None else claim.submitted_at
+        last = begun if claim.polled_at is None else max(begun, claim.polled_at)
+        idle = max(0.0, now - last)
+        wait = limits.poll_wait(
+            self.source.schedule, polls=claim.polls, age=last - begun, idle=idle, characters=claim.characters
+        )
+        return max(0.0, wait - idle)
 
     async def store_result(
         self,

@@ -22,6 +22,7 @@ from receiver.engine.jobs.loop import SourceLoop
 from receiver.engine.jobs.service import JobService
 from receiver.engine.jobs.source import JobSource, log
 from receiver.engine.jobs.submitting import StreamFuture
+from receiver.model.rate_plan import RequestKind
 from receiver.outbound.client import Client
 from receiver.outbound.live_audio import LiveAudio, StreamFailed, open_live_audio
 from receiver.providers.pass_through import check_options
@@ -199,9 +200,13 @@ def _store(connection: Connection, recorder: ChangeRecorder, loop: SourceLoop, j
         return _Stored(row, new, None, now)
     if state.pause_until > now or state.next_request_at > now + MAX_AHEAD_SECONDS:
         return _Stored(row, new, None, now)
+    limits = loop.deps.lock_limits(connection, now)
+    if limits.free(RequestKind.STREAM, 1) == 0:
+        return _Stored(row, new, None, now)
     claim = job_leases.claim_new(connection, job.id, now, loop.deps.lease(now))
     if claim is None:
         return _Stored(row, new, None, now)
+    limits.take(RequestKind.STREAM, 1)
     return _Stored(row, new, claim, loop.deps.throttle.reserve(connection, 1, now)[0])
 
 

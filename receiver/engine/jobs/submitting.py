@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from receiver.engine.jobs.completion import JobCompletion, store_completion
 from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.provider_calls import call_provider
-from receiver.engine.throttle import pause_for
 from receiver.errors import ReceiverError, UnusableAddress
 from receiver.model.delivery import Delivery
 from receiver.model.event import Origin
+from receiver.model.rate_plan import RequestKind
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.providers.pass_through import secret_texts
@@ -81,6 +81,10 @@ class Submitter:
         self._streams[id] = opened
         opened.add_done_callback(lambda _: self._streams.pop(id, None))
 
+    def kind(self, claim: JobClaim) -> RequestKind:
+        """The kind of the request that submits the job."""
+        return RequestKind.STREAM if claim.id in self._streams else RequestKind.SUBMIT
+
     def is_lost(self, claim: JobClaim) -> bool:
         """Whether a submit was started, its outcome was not stored, and repeating it might charge twice."""
         return claim.submits > 0 and not self._is_repeatable(claim)
@@ -119,7 +123,7 @@ class Submitter:
                 lambda connection: job_leases.begin_submit(connection, claim, streamed=opened is not None)
             ):
                 return  # cancelled, or held by another process
-            response = await deps.send(request)
+            response = await deps.send(self.kind(claim), request)
             if opened is None:
                 submitted = call_provider(provider.read_submit, account, response)
             else:
@@ -141,7 +145,7 @@ class Submitter:
         """Store the provider's id; False if another process has claimed the job meanwhile."""
         deps, now = self._deps, self._deps.clock.now()
         schedule = deps.source.schedule
-        first_at, deadline_at = now + schedule.first_seconds, now + schedule.deadline_seconds
+        deadline_at = now + schedule.deadline_seconds
         watched = replace(claim, state=JobState.WATCHING, job_id=submitted.job_id)
         delivery: Delivery | None = None
         if isinstance(submitted.status, Ended):
@@ -151,6 +155,9 @@ class Submitter:
 
         def write(connection: Connection) -> tuple[bool, Receipt | None]:
             throttle_state.record_response(connection, claim.source, now)
+            limits = deps.throttle.budget.read(connection, now)
+            planned = limits.poll_wait(schedule, polls=0, age=0.0, idle=0.0, characters=claim.characters, new=1)
+            first_at = now + max(schedule.first_seconds, planned)
             row = job_leases.mark_submitted(connection, claim, submitted.job_id, now, first_at, deadline_at)
             if row is None or delivery is None:
                 return row is not None, None
@@ -182,7 +189,7 @@ class Submitter:
             wait = min(MAX_NOT_SENT_SECONDS, max(MIN_NOT_SENT_SECONDS, age / 2)) * self._jitter()
             await self._retry(claim, error, now + wait, refused=True)
         elif isinstance(error, RateLimited):
-            await self._retry(claim, error, pause_for(error, now) or now, refused=True)
+            await self._retry(claim, error, now, refused=True)
         elif isinstance(error, InProgress):
             wait = IN_PROGRESS_SECONDS * self._jitter() if retry_after is None else retry_after
             await self._retry(claim, error, now + wait, refused=False)
@@ -205,12 +212,13 @@ class Submitter:
         self, claim: JobClaim, error: ProviderError | UnusableAddress, at: float, *, refused: bool
     ) -> None:
         now, throttle = self._deps.clock.now(), self._deps.throttle
-        pause = pause_for(error, now)
-        at = min(max(at, pause or 0.0), claim.deadline_at)
 
         def write(connection: Connection) -> bool:
-            throttle.store_pause(connection, pause, error.reason, now)
-            return job_leases.reschedule_submit(connection, claim, at, now, error.reason, str(error), refused=refused)
+            pause = throttle.store_pause(connection, self.kind(claim), error, now)
+            due_at = min(max(at, pause or 0.0), claim.deadline_at)
+            return job_leases.reschedule_submit(
+                connection, claim, due_at, now, error.reason, str(error), refused=refused
+            )
 
         await self._write(write)
         throttle.pause_changed()

@@ -118,6 +118,17 @@ class SigningSecret(ResponseModel):
     last_used_at: datetime | None
 
 
+class RateBucket(ResponseModel):
+    """What is left of one of a source's rate limits, less what was reserved since the last response."""
+
+    bucket: Annotated[SafeText, Field(description="The provider's name of it; empty if it names none.")]
+    limit: Annotated[int | None, Field(description="Requests in a window; null: not reported.")]
+    remaining: Annotated[int | None, Field(description="null: unknown.")]
+    reset_at: Annotated[datetime | None, Field(description="When the window ends; null: unknown, or it has ended.")]
+    requests: Annotated[list[str], Field(description="Of `submit`, `stream`, `status`, `history`, `voices`.")]
+    paused_until: Annotated[datetime | None, Field(description="No such request is sent before; null: not paused.")]
+
+
 class ConfiguredSource(ResponseModel):
     """A configured source."""
 
@@ -130,6 +141,7 @@ class ConfiguredSource(ResponseModel):
     polled: bool
     capabilities: dict[str, JsonValue]
     pause: Pause | None
+    rate_limits: Annotated[list[RateBucket], Field(description="As last reported; empty if the provider reports none.")]
     signing_secrets: list[SigningSecret]
     notes: Annotated[list[str], Field(description="What to do about its signing secrets.")]
 

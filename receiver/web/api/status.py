@@ -19,6 +19,8 @@ from receiver.web.api.fields import ResponseModel, optional_utc
 from receiver.web.api.models import RunErrors, run_errors_of
 from receiver.web.api.operations import ApiResponse
 from receiver.web.api.series import HandlerStats, handler_stats_of
+from receiver.web.api.setup import rate_buckets_of
+from receiver.web.api.setup_models import RateBucket
 
 
 class StatusProblem(ResponseModel):
@@ -87,6 +89,7 @@ class SourceState(ResponseModel):
     ]
     open_jobs: int
     unknown_jobs: int
+    rate_limits: Annotated[list[RateBucket], Field(description="As last reported; empty if the provider reports none.")]
 
 
 class HandlerState(HandlerStats):
@@ -149,7 +152,7 @@ def status_of(status: StatusValues, redact: Redactor) -> Status:
             **{str(state): count for state, count in status.runs.items()}, oldest_due_seconds=status.oldest_due_seconds
         ),
         dead=run_errors_of(status.dead, redact),
-        sources=[_source_of(source) for source in status.sources],
+        sources=[_source_of(source, status.at) for source in status.sources],
         handlers=[_handler_of(handler) for handler in status.handlers],
         disks=[
             DiskState(holds=disk.holds, folder=disk.folder, free_bytes=disk.free_bytes, low=disk.low)
@@ -158,7 +161,7 @@ def status_of(status: StatusValues, redact: Redactor) -> Status:
     )
 
 
-def _source_of(source: SourceStatus) -> SourceState:
+def _source_of(source: SourceStatus, now: float) -> SourceState:
     return SourceState(
         name=source.name,
         accepted=source.accepted,
@@ -181,6 +184,7 @@ def _source_of(source: SourceStatus) -> SourceState:
         received_at=optional_utc(source.received_at),
         open_jobs=source.open_jobs,
         unknown_jobs=source.unknown_jobs,
+        rate_limits=rate_buckets_of(source.limits, now),
     )
 
 

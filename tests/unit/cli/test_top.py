@@ -56,6 +56,7 @@ def source(name: str, *, refused: int = 0, paused: str | None = None) -> SourceS
         refused=[RefusedDeliveries(reason="mismatch", last_day=refused, last_week=refused, last_at=AT)],
         quarantined=refused, pause=None if paused is None else SourcePause(until=AT, reason=paused), failing=[],
         silent_seconds=0.0, silent=False, received_at=AT - timedelta(seconds=12), open_jobs=1, unknown_jobs=0,
+        rate_limits=[],
     )  # fmt: skip
 
 

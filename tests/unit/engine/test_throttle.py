@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.engine.throttle import MAX_WAIT_SECONDS, SourceThrottled, Throttle, request_times
+from receiver.model.rate_plan import RequestKind
 from receiver.outbound.client import Client
 from receiver.outbound.guard import AddressGuard
 from receiver.providers.types import Request, Response
@@ -59,10 +60,12 @@ class Bench:
         return Throttle(self.database, "aitts", 1.0, self.clock, Telemetry())
 
     async def call(self, throttle: Throttle) -> int:
-        return await throttle.call(self.client, self.request, lambda response: response.status, 10.0)
+        return await throttle.call(
+            RequestKind.VOICES, self.client, self.request, lambda response: response.status, 10.0
+        )
 
     async def send(self, throttle: Throttle) -> Response:
-        return await throttle.send(self.client, self.request, asyncio.Event())
+        return await throttle.send(RequestKind.VOICES, self.client, self.request, asyncio.Event())
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ async def test_a_pause_that_another_process_stores_while_a_request_waits_stops_i
     throttle = bench.process()
     await bench.database.write(throttle.reserve, 3, NOW)
     await bench.database.write(throttle_state.pause, "aitts", NOW + 60, "blocked_address", NOW)
-    assert await throttle.wait_for(NOW + 3, asyncio.Event()) is False
+    assert await throttle.wait_for(RequestKind.VOICES, NOW + 3, asyncio.Event()) is False
     with pytest.raises(SourceThrottled, match=r"the source aitts is paused \(blocked_address\)") as caught:
         await bench.call(throttle)
     assert caught.value.reason == "source_paused"
@@ -122,7 +125,7 @@ async def test_a_reserved_time_is_never_further_ahead_than_is_said(bench: Bench)
     while True:
         now = bench.clock.now()
         try:
-            await bench.database.write(throttle._reserve_soon, now, MAX_WAIT_SECONDS)
+            await bench.database.write(throttle._reserve_soon, RequestKind.VOICES, now, MAX_WAIT_SECONDS)
         finally:
             ahead = (await bench.database.read(throttle_state.get, "aitts")).next_request_at - now
         if ahead == furthest:

@@ -33,10 +33,13 @@ def test_an_answer_that_says_nothing_has_no_limit() -> None:
     [
         ("0", NOW), ("37", NOW + 37), (" 900 ", NOW + 900), ("604800", NOW + 604_800), ("604801", None),
         (str(int(NOW)), NOW), (str(int(NOW) - 60), NOW - 60), (str(int(NOW) + 604_801), None),
-        ("1793613600000", None), ("-1", None), ("1.5", None), ("1e3", None), ("9" * 5000, None), ("١٢", None),
+        ("1793613637000", NOW + 37), ("1793613600.5", NOW + 0.5), ("1.5", NOW + 1.5), ("1793613637500", NOW + 37.5),
+        ("2026-11-02T10:00:37Z", NOW + 37), ("2026-11-02T12:00:37.250+02:00", NOW + 37.25),
+        ("2026-11-02T02:00:37", None), ("2026-11-02", None), ("2026-13-02T02:00:37Z", None), ("20261102T020037Z", None),
+        ("-1", None), ("1e3", None), ("9" * 5000, None), ("١٢", None), ("6m0s", None), ("1793613600000000", None),
     ],
 )  # fmt: skip
-def test_a_reset_is_unix_seconds_or_seconds_from_now_and_not_absurd(reset: str, at: float | None) -> None:
+def test_a_reset_is_read_in_the_forms_that_cannot_be_mistaken_for_each_other(reset: str, at: float | None) -> None:
     found = read(remaining="0", reset=reset)
     assert found is not None
     assert found.reset_at == at

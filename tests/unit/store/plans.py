@@ -31,9 +31,19 @@ PARTIAL_INDEXES = frozenset(
 STEPS = 10
 """Steps that are counted at once."""
 SMALL_TABLES = frozenset(
-    {"metadata_keys", "processes", "signing_keys", "source_state", "alembic_version", "sqlite_master"}
+    {
+        "job_durations",
+        "metadata_keys",
+        "processes",
+        "rate_buckets",
+        "rate_endpoints",
+        "signing_keys",
+        "source_state",
+        "alembic_version",
+        "sqlite_master",
+    }
 )
-"""A row for each source, signing key, process or key of the metadata."""
+"""A few rows for each source, signing key, process or key of the metadata."""
 
 _SCAN = re.compile(r"SCAN (?P<what>\S+)(?:.* USING (?:COVERING )?INDEX (?P<index>\S+))?")
 

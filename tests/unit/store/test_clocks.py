@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, event, insert, select, update
 
 from receiver.model.ids import event_id
+from receiver.model.rate_limit import RateLimit
 from receiver.model.slots import Slots
-from receiver.store import claims, clocks, gauges, inbox, job_leases, jobs, runs, throttle_state
+from receiver.store import claims, clocks, gauges, inbox, job_leases, jobs, rate_buckets, runs, throttle_state
 from receiver.store.claims import Claim
 from receiver.store.clocks import SLACK_SECONDS, RequestTimes, TimeBounds
 from receiver.store.database import Database
@@ -244,12 +245,13 @@ def test_a_job_that_has_ended_keeps_its_times(database: Database) -> None:
 
 def test_pauses_and_turns_of_a_source_are_as_long_as_they_were_to_be(database: Database) -> None:
     database.transact(throttle_state.pause, "aitts", AHEAD + 45, "unauthorized", AHEAD)
-    database.transact(throttle_state.pause_polls, "aitts", AHEAD + 50, AHEAD)
+    database.transact(rate_buckets.record, "aitts", RateLimit(10, 0, AHEAD + 50), AHEAD)
     database.transact(throttle_state.reserve_times, "aitts", 3, AHEAD, 0.5)
-    assert correct_times(database)["sources"] == 2
+    assert correct_times(database)["sources"] == 3
     found = database.query(throttle_state.get, "aitts")
     assert found.pause_until == pytest.approx(NOW + 45)
-    assert found.poll_pause_until == pytest.approx(NOW + 50)
+    bucket = database.query(rate_buckets.get, "aitts").buckets[""]
+    assert (bucket.reset_at, bucket.pause_until) == pytest.approx((NOW + 50, NOW + 50))
     assert found.next_request_at == NOW + 2
 
 

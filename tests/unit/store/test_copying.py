@@ -13,15 +13,19 @@ from sqlalchemy import text
 
 from receiver.clock import SystemClock
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
+from receiver.model.rate_limit import RateLimit
+from receiver.model.rate_plan import RequestKind
 from receiver.model.slots import Slots
 from receiver.store import (
     audit,
     copying,
     feed,
     inbox,
+    job_durations,
     jobs,
     metadata_index,
     operations,
+    rate_buckets,
     rollups,
     runs,
     sessions,
@@ -80,6 +84,9 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     database.transact(jobs.enqueue, job)
     database.transact(metadata_index.declare_keys, ["customer"], NOW, NOW)
     database.transact(throttle_state.pause, "aitts", NOW + 60.123, "why", NOW)
+    database.transact(rate_buckets.record, "aitts", RateLimit(10, 3, NOW + 60.5, "account"), NOW)
+    database.transact(rate_buckets.assign, "aitts", RequestKind.STATUS, "account")
+    database.transact(job_durations.add, "aitts", 12, 3.25)
     claim, *_ = database.transact(claim_due, Slots(3, {"save_audio": None}).free({}), "me", NOW, NOW + 30)
 
     def more(connection: object) -> None:

@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex
 
 import receiver
-from receiver.store import jobs, throttle_state
+from receiver.model.rate_limit import RateLimit
+from receiver.store import jobs, rate_buckets, throttle_state
 from receiver.store.database import Database
 from receiver.store.dialect import DIALECTS, Dialect
 from receiver.store.jobs import NewJob
@@ -127,10 +128,9 @@ def test_an_index_has_the_same_condition_in_every_database(index: Any) -> None:
     ("function", "arguments"),
     [
         (throttle_state.pause, ("aitts", NOW + 60, "why", NOW)),
-        (throttle_state.pause_polls, ("aitts", NOW + 60, NOW)),
         (throttle_state.reserve_times, ("aitts", 3, NOW, 0.5)),
         (throttle_state.record_response, ("aitts", NOW)),
-        (throttle_state.resume, ("aitts",)),
+        (rate_buckets.record, ("aitts", RateLimit(10, 3, NOW + 60, "account"), NOW)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

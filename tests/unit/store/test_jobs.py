@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from receiver.model.delivery import Delivery
-from receiver.store import gauges, inbox, job_leases, job_pages, jobs, throttle_state
+from receiver.model.rate_limit import RateLimit
+from receiver.store import gauges, inbox, job_leases, job_pages, jobs, rate_buckets, throttle_state
 from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
 from receiver.store.job_pages import JobFilter
@@ -612,11 +613,13 @@ def test_a_longer_pause_stays_and_a_shorter_one_changes_nothing(database: Databa
 
 def test_a_pause_can_be_seen_and_lifted(database: Database) -> None:
     database.transact(throttle_state.pause, "aitts", NOW + 30, "unauthorized", NOW)
-    database.transact(throttle_state.pause_polls, "other", NOW + 30, NOW)
+    database.transact(rate_buckets.record, "other", RateLimit(10, 0, NOW + 30, "account"), NOW)
     assert set(database.query(throttle_state.pauses, NOW)) == {"aitts", "other"}
     assert database.query(throttle_state.pauses, NOW + 30) == {}
     database.transact(throttle_state.resume, "aitts")
     assert set(database.query(throttle_state.pauses, NOW)) == {"other"}
+    database.transact(throttle_state.resume, "other")
+    assert database.query(throttle_state.pauses, NOW) == {}
 
 
 # what is outstanding

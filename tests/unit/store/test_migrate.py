@@ -160,7 +160,7 @@ def test_jobs_that_were_watched_before_they_had_ids_of_their_own_are_kept(empty:
     assert row["id"].startswith("job_018bcfe569f47")
     assert (row["created_at"], row["due_at"], row["deadline_at"]) == (1_700_000_000.5, 5.0, 6.0)
     assert (row["claim"], row["polls"], row["event_id"], row["request"], row["submits"]) == (7, 8, "evt_1", None, 0)
-    assert empty.query(throttle_state.get, "aitts") == throttle_state.ThrottleState(9.0, "why", 0.0, 0.0)
+    assert empty.query(throttle_state.get, "aitts") == throttle_state.ThrottleState(9.0, "why", 0.0)
 
 
 def test_what_an_earlier_release_put_off_may_wait_for_a_day_and_what_is_new_for_nothing(empty: Database) -> None:
@@ -192,7 +192,7 @@ def columns_of(path: Path, table: str) -> list[str]:
 def test_in_a_new_store_what_may_be_large_is_behind_what_lists_show(empty: Database) -> None:
     migrate(empty)
     assert columns_of(file_of(empty), "events")[-4:] == ["headers", "payload", "body", "edited_from"]
-    assert columns_of(file_of(empty), "jobs")[-2:] == ["request", "streamed"]
+    assert columns_of(file_of(empty), "jobs")[-3:] == ["request", "streamed", "polled_at"]
 
 
 def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database, delivery: MakeDelivery) -> None:
@@ -221,7 +221,7 @@ def test_a_store_with_events_keeps_each_row_bit_by_bit_and_works(empty: Database
     assert columns_of(file_of(empty), "events") == [*before["events"], "edited_from"], (
         "to copy every row costs more than it saves"
     )
-    assert columns_of(file_of(empty), "jobs")[-2:] == ["request", "streamed"]
+    assert columns_of(file_of(empty), "jobs")[-3:] == ["request", "streamed", "polled_at"]
     [receipt] = empty.transact(inbox.accept, [delivery("new", body=b"a body")])
     assert [row["id"] for row in empty.query(views.list_events, Filter(), 9)] == ["evt_2", "evt_1", receipt.event_id]
     found = empty.query(views.get_event, receipt.event_id)

@@ -18,6 +18,8 @@ from sqlalchemy import Connection
 import receiver.store
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
 from receiver.model.ids import new_change_id
+from receiver.model.rate_limit import RateLimit
+from receiver.model.rate_plan import Bucket, RatePlan, RequestKind
 from receiver.model.role import Role
 from receiver.model.slots import Slots
 from receiver.store import (
@@ -33,6 +35,7 @@ from receiver.store import (
     feed,
     gauges,
     inbox,
+    job_durations,
     job_leases,
     job_pages,
     jobs,
@@ -43,6 +46,7 @@ from receiver.store import (
     processes,
     prune,
     quarantine,
+    rate_buckets,
     replicas,
     rollups,
     run_errors,
@@ -78,6 +82,7 @@ from tests.unit.store.conftest import NOW, MakeDelivery
 from tests.unit.store.plans import plans_of, require_flat
 
 pytestmark = pytest.mark.sqlite
+RATE_PLAN = RatePlan({"account": Bucket("account", 10, 5, NOW + 9)}, {"status": "account"})
 
 FUNCTIONS_OF_THE_FILE = {"migrate"}
 """Modules whose functions of a connection ask the file, not the tables."""
@@ -278,8 +283,19 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         short_ids.provider_ids_beginning_with: [("f3973de3-c21",)],
         short_ids.shorten_events: [([EVENT, f"evt_{2:032x}"],)],
         short_ids.shorten_jobs: [(["job_1"],)],
+        rate_buckets.forget: [("aitts",)],
+        rate_buckets.get: [("aitts",)],
+        rate_buckets.get_all: [()],
+        rate_buckets.refund: [("aitts", RequestKind.STATUS, 1, NOW)],
+        rate_buckets.lock: [("aitts",)],
+        rate_buckets.assign: [("aitts", RequestKind.STATUS, "account")],
+        rate_buckets.pause: [("aitts", "account", NOW, "why", NOW)],
+        rate_buckets.record: [("aitts", RateLimit(10, 0, NOW + 9, "account"), NOW)],
+        rate_buckets.store: [("aitts", RATE_PLAN, RATE_PLAN.after(RequestKind.STATUS, 1, NOW), NOW)],
+        rate_buckets.watched: [("aitts",)],
+        job_durations.add: [("aitts", 9, 1.5)],
+        job_durations.get: [("aitts",)],
         throttle_state.record_response: [("aitts", NOW)],
-        throttle_state.pause_polls: [("aitts", NOW, NOW)],
         throttle_state.get: [("aitts",)],
         throttle_state.pause: [("aitts", NOW, "why", NOW)],
         throttle_state.pauses: [(NOW,)],

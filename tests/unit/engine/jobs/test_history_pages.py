@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.jobs.loop import MAX_HISTORY_PAGES, MIN_JOBS_FOR_HISTORY
+from receiver.engine.jobs.claiming import MIN_JOBS_FOR_HISTORY
+from receiver.engine.jobs.loop import MAX_HISTORY_PAGES
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.types import HISTORY_PAGE
 from receiver.store import job_leases
