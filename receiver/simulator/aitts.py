@@ -79,22 +79,22 @@ class Aitts:
 
         async def wrapped(request: Request) -> ASGIApp:
             state, job_id = self._state, request.path_params.get("job_id", "")
-            at = f"{AITTS}.{name}"
+            at, limit = f"{AITTS}.{name}", state.limit_of(name)
             state.count_request(name, job_id, provider=AITTS)
             response: ASGIApp
             try:
                 self._inject_error(at, job_id)
                 if name not in state.settings.public_endpoints:
                     self._authenticate(request)
-                if not state.limit.take(state.now()):
-                    raise rate_limited(state.limit.seconds_left(state.now()))
+                if not limit.take(state.now()):
+                    raise rate_limited(limit.seconds_left(state.now()))
                 response = await endpoint(request)
             except ApiError as error:
                 response = error.response()
             except ClientDisconnect:
                 response = drop_connection
             if isinstance(response, Response):
-                response.headers.update(state.limit.headers(state.now()))
+                response.headers.update(limit.headers(state.now()))
                 if response.status_code == 429:
                     response.headers["X-RateLimit-Remaining"] = "0"
             return await apply_response_faults(state, response, at=at, job_id=job_id) if name == "status" else response

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
 
 ENTERPRISE_LIMIT = 1000
 WINDOW_SECONDS = 900.0
+ResetForm = Literal["unix", "milliseconds", "seconds", "iso"]
 
 
 @dataclass
@@ -15,12 +18,13 @@ class RateLimit:
 
     Provider's documentation: a 15-minute window per account; 10 requests pay-as-you-go, 100 Pro, 1,000 Enterprise;
     headers X-RateLimit-Limit, -Remaining, -Reset, -Bucket on every response. The form of Reset and Bucket is not
-    documented: unix seconds and a plain word here.
+    documented: unix seconds and a plain word, unless `reset` says otherwise.
     """
 
     limit: int = ENTERPRISE_LIMIT
     window: float = WINDOW_SECONDS
     bucket: str = "account"
+    reset: ResetForm = "unix"
     _used: int = field(default=0, init=False)
     _since: float | None = field(default=None, init=False)
 
@@ -42,9 +46,19 @@ class RateLimit:
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(max(self.limit - self._used, 0)),
-            "X-RateLimit-Reset": str(math.ceil(self._end(now))),
+            "X-RateLimit-Reset": self._reset(math.ceil(self._end(now)), now),
             "X-RateLimit-Bucket": self.bucket,
         }
+
+    def _reset(self, at: int, now: float) -> str:
+        match self.reset:
+            case "seconds":
+                return str(max(0, math.ceil(at - now)))
+            case "milliseconds":
+                return str(1000 * at)
+            case "iso":
+                return datetime.fromtimestamp(at, UTC).isoformat()
+        return str(at)
 
     def _end(self, now: float) -> float:
         return (now if self._since is None else self._since) + self.window

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from .limits import ResetForm
+
 DEFAULT_RETRIES = tuple(25.0 * 4**n for n in range(7))
 """Seconds between 8 attempts, 37.9 hours in all. Provider's documentation: up to 8 attempts over about 38 hours,
 exponential; the single steps are not documented."""
@@ -52,6 +54,11 @@ class Settings:
     temporary_url_seconds: float = 3600.0
     """Lifetime of the audio's address in a status response of audixa, finevoice and miragic (not documented). Each
     response has a new address."""
+    rate_buckets: Literal["account", "endpoints"] = "account"
+    """Whether all requests to aitts are counted together, or submits, status with audio, and the rest apart (not
+    documented)."""
+    rate_reset: ResetForm = "unix"
+    """The form of `X-RateLimit-Reset` (not documented)."""
     audixa_poll_seconds: float | None = 1.0
     """Shortest interval between two polls of the account (status or history); earlier ones get 429. Provider's
     documentation: at most one a second. None: no limit."""
@@ -97,6 +104,8 @@ class SettingFields(TypedDict, total=False):
     stream_origin: Literal["storage", "api"]
     stream_format: str | None
     temporary_url_seconds: float
+    rate_buckets: Literal["account", "endpoints"]
+    rate_reset: ResetForm
     audixa_poll_seconds: float | None
     audixa_id_seconds: float
     audixa_v2_url: Literal["audio_url", "url"]

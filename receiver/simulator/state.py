@@ -20,6 +20,9 @@ from .limits import ENTERPRISE_LIMIT, WINDOW_SECONDS, RateLimit
 from .settings import Settings
 from .voices import VOICES, Voice
 
+_BUCKETS = {"submit": "submit", "stream": "submit", "status": "status", "audio": "status"}
+"""The bucket of each endpoint, with `Settings.rate_buckets` "endpoints"."""
+
 
 @dataclass(slots=True)
 class Account:
@@ -71,6 +74,8 @@ class SimulatorState:
     voices: Sequence[Voice] = VOICES
     changes: Changes = field(default_factory=Changes)
     limit: RateLimit = field(default_factory=lambda: RateLimit(ENTERPRISE_LIMIT, WINDOW_SECONDS))
+    limits: dict[str, RateLimit] = field(default_factory=dict)
+    """By bucket, with `Settings.rate_buckets` "endpoints"."""
     requests: Counter[str] = field(default_factory=Counter)
     job_requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -87,6 +92,16 @@ class SimulatorState:
         self.shutdown = Shutdown(self.clock)
         self.jobs = JobStore(self.settings.seed, Library(), self.changes.notify)
         self.injector.on_injected = self.changes.notify
+
+    def limit_of(self, endpoint: str) -> RateLimit:
+        """The rate limit that counts the requests to an endpoint of aitts."""
+        if self.settings.rate_buckets == "account":
+            self.limit.reset = self.settings.rate_reset
+            return self.limit
+        name = _BUCKETS.get(endpoint, "other")
+        if name not in self.limits:
+            self.limits[name] = RateLimit(self.limit.limit, self.limit.window, name, self.settings.rate_reset)
+        return self.limits[name]
 
     @property
     def api_keys(self) -> dict[str, str]:
