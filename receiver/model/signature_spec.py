@@ -75,10 +75,12 @@ class SignatureSpec:
 
     @property
     def summary(self) -> str:
-        """What is signed, how, and where the signature is."""
-        before = f" after {self.prefix}" if self.prefix.strip() else ""
-        digest = self.digest.upper().replace("SHA", "SHA-")
-        return f"HMAC with {digest} of {self.signed_content}, in {self.encoding}{before} in {self.header}"
+        """What is signed, how, and the header with the signature."""
+        time = (
+            "" if self.timestamp_prefix is None else f"{self.timestamp_prefix}<{self.timestamp_format}>{self.separator}"
+        )
+        header = f"{self.header}: {time}{self.prefix}<{self.encoding}>"
+        return f"HMAC-{self.digest.upper()} of {self.signed_content} in {header}"
 
     @property
     def accepts_public_keys(self) -> bool:

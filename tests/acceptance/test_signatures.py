@@ -96,5 +96,5 @@ def test_what_is_signed_by_hand_verifies_and_check_says_which_signatures_have_no
         assert (changed.returncode, "  ✗ HMAC" in changed.stdout) == (1, True), changed.stdout
     for service in SERVICES:
         said = checked.partition(f"  source   {service.source}: ")[2].partition("\n  source ")[0]
-        assert f"of {TEXTS[service.title]}, in" in said
+        assert f"of {TEXTS[service.title]} in " in said
         assert ("! the signature has no time" in said) == ("{timestamp}" not in TEXTS[service.title])
