@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,7 +19,7 @@ from receiver.cli import output
 from receiver.cli.table_layout import GAP, NONE, Column, Layout, fit, whole
 from receiver.cli.text_output import echo, echo_error, flush, write
 from receiver.errors import ListingTimeout
-from receiver.model.csv_text import csv_line
+from receiver.model.csv_text import CsvColumns
 from receiver.model.printable import printable, printable_json
 from receiver.store.searches import Order
 
@@ -276,30 +275,10 @@ def _print_json(listing: Listing, pages: _Pages) -> None:
 
 
 def _print_csv(listing: Listing, pages: _Pages) -> None:
-    """As RFC 4180 has it, with a header. A model within the item has a column for each of its fields."""
-    paths = list(_csv_paths(listing.model))
-    write(csv_line(".".join(path) for path in paths))
+    """As RFC 4180 has it, with a header."""
+    columns = CsvColumns(listing.model)
+    write(columns.header())
     for rows in pages:
         for row in rows:
-            values = listing.item(row).model_dump(mode="json")
-            write(csv_line(_value_at(values, path) for path in paths))
+            write(columns.row(listing.item(row)))
         flush()
-
-
-def _csv_paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    from pydantic import BaseModel
-
-    for name, field in model.model_fields.items():
-        optional = isinstance(field.annotation, UnionType)
-        kinds = get_args(field.annotation) if optional else (field.annotation,)
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if inner is None:
-            yield (name,)
-        else:
-            yield from ((name, *path) for path in _csv_paths(inner))
-
-
-def _value_at(values: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        values = None if values is None else values[name]
-    return values

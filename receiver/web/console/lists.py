@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from receiver.model.audit import AuditOperation
-from receiver.model.csv_text import csv_line
+from receiver.model.csv_text import CsvColumns
 from receiver.model.event import OUR_TYPES
 from receiver.store.states import EVENT_STATES, JobState, RunState
 from receiver.web.api.artifacts import list_artifacts
@@ -212,11 +212,10 @@ def _item_model(found: BaseModel) -> type[BaseModel]:
 
 
 async def _csv(pages: AsyncIterator[Any], model: type[BaseModel]) -> AsyncIterator[bytes]:
-    names = list(model.model_fields)
-    yield csv_line(names).encode()
+    columns = CsvColumns(model)
+    yield columns.header().encode()
     async for found in pages:
-        rows = (item.model_dump(mode="json") for item in found.items)
-        yield "".join(csv_line(row[name] for name in names) for row in rows).encode("utf-8", "backslashreplace")
+        yield "".join(map(columns.row, found.items)).encode("utf-8", "backslashreplace")
 
 
 async def _json(pages: AsyncIterator[Any], model: type[BaseModel]) -> AsyncIterator[bytes]:
