@@ -174,13 +174,13 @@ class Receiver:
         await self.close()
 
     async def finish(self) -> None:
-        """Let handlers finish within the grace period, release the other runs. Deliveries are stored until `close`."""
+        """Let handlers and streams end within the grace period, release the runs. Deliveries are stored until then."""
         self.drain()
+        streams = asyncio.create_task(self.streams.stop(self.settings.dispatch.grace_seconds))
         await self.operations.stop()
         await self.maintenance.stop()
         await self.clock_watch.stop()
         await asyncio.gather(*(loop.stop() for loop in self.loops.values()))
-        await self.streams.aclose()
         await self.voices.aclose()
         if self.role.works:
             await self.dispatcher.stop()
@@ -188,6 +188,12 @@ class Receiver:
             await asyncio.to_thread(self._stop_handlers)
         else:
             self.handlers.stop(STOP_SECONDS)  # it closes the loop, which has no thread
+        await streams
+
+    def end_grace_period(self) -> None:
+        """End the grace period of handlers and streams now."""
+        self.dispatcher.end_grace_period()
+        self.streams.end_grace_period()
 
     async def close(self) -> None:
         """Close the store."""

@@ -60,7 +60,7 @@ def build_speech(settings: Settings, source: str, clock: SteadyClock | None = No
     """Build everything for speech from one source; nothing is started.
 
     The caller starts, in this order: `migrate(database)` in a thread, `database.start()`, `await clock_watch.start()`,
-    `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await streams.aclose()`,
+    `await membership.join()`, `loop.start()`; and stops: `await clock_watch.stop()`, `await streams.stop(0)`,
     `await loop.stop()`, `await membership.leave()`, `await fetcher.aclose()`, `database.close()` in a thread.
 
     Raises:

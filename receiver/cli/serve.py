@@ -141,7 +141,7 @@ async def _serve(receiver: Receiver, settings: Settings, notifier: Notifier, lis
         if stop.is_set():
             log.warning("receiver.stop_forced", signal=name)
             forced.set()
-            receiver.dispatcher.end_grace_period()
+            receiver.end_grace_period()
             for server in servers:
                 server.force_exit = True
             return

@@ -93,7 +93,7 @@ class SpeechClient:
     async def stop(self) -> None:
         """Wait for a submit that is in progress, and close everything."""
         await self._clock_watch.stop()
-        await self._streams.aclose()
+        await self._streams.stop(0.0)
         await self._loop.stop()
         await self._membership.leave()
         await self._fetcher.aclose()

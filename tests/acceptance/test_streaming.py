@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.parse
@@ -45,6 +46,14 @@ def limited() -> Iterator[Provider]:
 
 def configured(site: Site, provider: Provider, source: str = POLL) -> Site:
     return site.configure(base_url=provider.sim.base_url, handlers=HANDLERS, source=source)
+
+
+@pytest.fixture
+def slow() -> Iterator[Provider]:
+    """Its streams take a while."""
+    made = Provider(stream_seconds=2.0)
+    yield made
+    made.close()
 
 
 @contextmanager
@@ -149,6 +158,31 @@ def test_a_receiver_that_is_killed_in_the_middle_of_a_stream_still_has_the_job(s
     assert again.stop() == 0
     assert len(provider.sim.jobs) == 1
     no_secret_is_left(site, provider)
+
+
+def test_a_receiver_that_is_stopped_lets_a_stream_end(site: Site, slow: Provider) -> None:
+    receiver = configured(site, slow).start()
+
+    with requested(receiver) as response:
+        job = only_job(slow)
+        first = read_exactly(response, 100)
+        receiver.send_signal(signal.SIGTERM)
+        receiver.wait_for("receiver.stopping")
+        assert first + response.read() == audio_of(job)
+    assert receiver.wait() == 0
+    assert receiver.wait_for("audio_stream.ended")["complete"]
+
+
+def test_a_second_signal_ends_the_streams(site: Site, provider: Provider) -> None:
+    receiver = configured(site, provider).start()
+    provider.sim.force("stalled_stream", value=10_000)
+
+    with requested(receiver) as response:
+        read_exactly(response, 10_000)
+        receiver.send_signal(signal.SIGTERM)
+        receiver.wait_for("receiver.stopping")
+        assert receiver.stop() == 0
+    receiver.wait_for("receiver.stop_forced")
 
 
 def test_a_stream_that_breaks_does_not_complete_the_response_and_does_not_end_the_job(

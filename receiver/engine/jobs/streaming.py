@@ -92,6 +92,10 @@ class StreamService:
         self._clock = clock
         self._rng = rng
         self._clients: dict[str, Client] = {}
+        self._open = 0
+        """How many streams are open."""
+        self._idle = asyncio.Event()
+        """Set when `stop` need not wait: none is open, or its grace period has ended."""
 
     async def submit(
         self, recorder: ChangeRecorder, source: str, speech: Speech, client_key: str | None = None
@@ -147,6 +151,7 @@ class StreamService:
         if source not in self._clients:  # created on the source's first use
             self._clients[source] = self._new_client(source)
         started, received, complete = self._clock.monotonic(), 0, False
+        self._open += 1
 
         async def counted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             nonlocal received, complete
@@ -166,11 +171,22 @@ class StreamService:
         except StreamFailed as error:
             log.warning("audio_stream.failed", **named, reason=error.reason, bytes=received, detail=str(error))
             raise
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
         seconds = round(self._clock.monotonic() - started, 3)
         log.info("audio_stream.ended", **named, complete=complete, bytes=received, seconds=seconds)
 
-    async def aclose(self) -> None:
-        """Close all clients."""
+    def end_grace_period(self) -> None:
+        """End the wait of `stop` now."""
+        self._idle.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Wait so long for open streams to end, and close everything."""
+        if self._open:
+            self._idle.clear()
+            await self._clock.wait(self._idle, grace_seconds)
         for client in self._clients.values():
             await client.aclose()
 

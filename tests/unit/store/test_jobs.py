@@ -654,3 +654,58 @@ def test_a_page_of_jobs_with_long_texts_is_bounded_and_none_is_left_out(database
     assert pages == [["job_5", "job_4"], ["job_3"], ["job_2"], ["job_1", "job_0"]]
     assert database.query(job_pages.page_of_jobs, JobFilter(), 1)[1] is True
     assert database.query(job_pages.page_of_jobs, JobFilter(source="none"), 9) == ([], False)
+
+
+# jobs that are submitted as streams
+
+
+def claim_new(database: Database, number: int = 1, owner: str = "me", now: float = NOW) -> JobClaim | None:
+    return database.transact(job_leases.claim_new, own(number), now, Lease(owner, now + LEASE))
+
+
+def test_a_new_job_is_claimed_by_who_stored_it_and_again_if_the_answer_was_lost(database: Database) -> None:
+    enqueue(database)
+    first = claim_new(database)
+    assert first is not None
+    assert claim(database) == []
+    assert claim_new(database, owner="another") is None
+    again = claim_new(database)
+    assert again is not None
+    assert again.claim == first.claim + 1
+
+
+def test_a_new_job_that_is_submitted_or_over_is_not_claimed_as_new(database: Database) -> None:
+    enqueue(database)
+    held = claim_new(database)
+    assert held is not None
+    assert database.transact(job_leases.begin_submit, held)
+    assert claim_new(database) is None
+    enqueue(database, 2)
+    assert database.transact(jobs.cancel, own(2), NOW)
+    assert claim_new(database, 2) is None
+    assert claim_new(database, 3) is None
+
+
+def test_what_was_submitted_as_a_stream_says_so_until_it_was_refused(database: Database) -> None:
+    enqueue(database)
+    held = claim_new(database)
+    assert held is not None
+    assert not held.streamed
+    assert database.transact(lambda connection: job_leases.begin_submit(connection, held, streamed=True))
+    [again] = claim(database, NOW + LEASE + 1)
+    assert (again.streamed, again.submits) == (True, 1)
+    assert database.transact(
+        lambda connection: job_leases.reschedule_submit(connection, again, NOW, NOW, "timeout", "No.", refused=False)
+    )
+    [again] = claim(database, NOW + LEASE + 2)
+    assert again.streamed
+
+    enqueue(database, 2)
+    held = claim_new(database, 2)
+    assert held is not None
+    assert database.transact(lambda connection: job_leases.begin_submit(connection, held, streamed=True))
+    assert database.transact(
+        lambda connection: job_leases.reschedule_submit(connection, held, NOW, NOW, "limit", "Wait.", refused=True)
+    )
+    [refused] = [of for of in claim(database, NOW + LEASE + 2) if of.id == own(2)]
+    assert (refused.streamed, refused.submits, refused.submit_key) == (False, 0, "key-2")

@@ -22,7 +22,7 @@ from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.recording import recorder
 from tests.unit.engine.jobs.support import Polling, Watched
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 SOURCE = "aitts"
 SPEECH = Speech(text="Hello", voice="alloy")
