@@ -25,10 +25,11 @@ from receiver.store.jobs import (
     find_one,
     get_existing,
     hold_job_id,
+    kind_of,
 )
 from receiver.store.leases import FREE, Lease
 from receiver.store.schema import jobs
-from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobKind, JobState
 
 IS_OPEN = jobs.c.state.in_(bindparam("open", [str(state) for state in OPEN_JOBS], expanding=True, literal_execute=True))
 """Written out in the statement: SQLite uses the index of open jobs only if it contains the index's condition."""
@@ -48,10 +49,11 @@ class JobClaim:
         created_at: unix seconds; so is `deadline_at`.
         submitted_at: when the provider returned its id, unix seconds; None for a job that was submitted elsewhere.
         error_code: the error of the last request; None if it succeeded.
-        request: the speech to submit, as JSON values; None for a job that was submitted elsewhere.
+        request: the speech or task to submit, as JSON values; None for a job that was submitted elsewhere.
         submit_key: the idempotency key to submit it with.
         streamed: whether it was submitted as a stream, without the key.
         polled_at: when a poll last found that it was running, unix seconds; None if none did.
+        kind: what the request is; None for a job that was submitted elsewhere.
     """
 
     id: str
@@ -70,6 +72,7 @@ class JobClaim:
     submit_key: str | None = None
     streamed: bool = False
     polled_at: float | None = None
+    kind: JobKind | None = None
 
     @property
     def characters(self) -> int | None:
@@ -147,6 +150,7 @@ def _claimed(connection: Connection, found: Sequence[Any], lease: Lease) -> list
             submit_key=row.submit_key,
             streamed=bool(row.streamed),
             polled_at=row.polled_at,
+            kind=kind_of(row._mapping),
         )
         for row in found
     ]

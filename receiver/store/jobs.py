@@ -16,7 +16,7 @@ from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.dialect import DIALECTS
 from receiver.store.expressions import CheckedOnly
 from receiver.store.schema import job_metadata, jobs
-from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobKind, JobState
 
 Row = dict[str, Any]
 
@@ -26,7 +26,7 @@ class NewJob:
     """A job to submit.
 
     Attributes:
-        request: the requested speech, as JSON values.
+        request: the requested speech or task, as JSON values; `kind` says which.
         submit_key: the idempotency key that is sent to the provider.
         client_key: the idempotency key of our client's request; None if it had none.
         now: unix seconds; so is `deadline_at`.
@@ -40,6 +40,7 @@ class NewJob:
     client_key: str | None
     now: float
     deadline_at: float
+    kind: JobKind = JobKind.SPEECH
     indexed: tuple[Pair, ...] = ()
 
 
@@ -74,6 +75,7 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
         "due_at": new.now,
         "deadline_at": new.deadline_at,
         "request": dict(new.request),
+        "kind": new.kind,
         "submit_key": new.submit_key,
         "client_key": new.client_key,
     }
@@ -184,6 +186,12 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 
 
+def is_task(connection: Connection, source: str, job_id: str) -> bool:
+    """Whether the provider's job with this id was submitted as a task."""
+    named = select(jobs.c.kind).where(CheckedOnly(jobs.c.source) == source, jobs.c.job_id == job_id)
+    return connection.execute(named).scalar() == JobKind.TASK
+
+
 def get(connection: Connection, id: str) -> Row | None:
     """The row of a job by our id."""
     return find_one(connection, jobs.c.id == id)
@@ -203,6 +211,13 @@ def due_columns(at: float, now: float) -> Row:
     """The columns of a job that is due at `at`, unix seconds as `now`. A due time further ahead than `wait_seconds` was
     set by another clock (`store.clocks`)."""
     return {"due_at": at, "wait_seconds": max(0.0, at - now)}
+
+
+def kind_of(row: Mapping[str, Any]) -> JobKind | None:
+    """What a job is, by its columns; None for one that was submitted elsewhere."""
+    if row["submit_key"] is None:
+        return None
+    return JobKind(row["kind"] or JobKind.SPEECH)
 
 
 def find_one(connection: Connection, *conditions: Any) -> Row | None:

@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0019"
+HEAD = "0020"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -269,8 +269,10 @@ jobs = Table(
     Column("streamed", Integer),
     # When a poll last found that it was running.
     Column("polled_at", Double),
-    # The requested speech; NULL for a job that was submitted elsewhere. Last, because it may be large.
+    # The requested speech or task; NULL for a job that was submitted elsewhere. Last, because it may be large.
     Column("request", JSON),
+    # `speech` or `task`; NULL for a job that was submitted elsewhere, or by an older release: then it is speech.
+    Column("kind", _TEXT),
     # `job_id` is first, so that the constraint's index also finds the job of an event.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),

@@ -38,6 +38,13 @@ class JobState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class JobKind(StrEnum):
+    """What a job was submitted as."""
+
+    SPEECH = "speech"
+    TASK = "task"
+
+
 EVENT_STATES = ("quarantined", "open", "dead", "done")
 """The state of an event as a whole: its own status, else that of its most severe run."""
 OPEN_STATES = (RunState.PENDING, RunState.RUNNING)

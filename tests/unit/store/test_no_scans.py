@@ -231,6 +231,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.complete_if_event_exists: [("job_1", "aitts", "watched")],
         jobs.find: [("watched",), ("watched", "aitts")],
         jobs.get: [("job_1",)],
+        jobs.is_task: [("aitts", "watched")],
         jobs.enqueue: [(NEW_JOB,)],
         job_pages.list_ids: [(JobFilter(source="aitts"), 10)],
         job_pages.list_jobs: [
