@@ -20,6 +20,7 @@ from receiver.providers.protocols import (
     RegisteringProvider,
     StreamingProvider,
     SubmittingProvider,
+    TaskProvider,
     VersionedProvider,
     VoicesProvider,
     WebhookProvider,
@@ -57,6 +58,7 @@ from receiver.providers.responses import (
     read_rows,
     unreadable_response,
 )
+from receiver.providers.tasks import JsonTasks, Task, task_request
 from receiver.providers.types import (
     HISTORY_PAGE,
     Account,
@@ -95,6 +97,7 @@ __all__ = [
     "InProgress",
     "Invalid",
     "InvalidJson",
+    "JsonTasks",
     "KeyReused",
     "MalformedDelivery",
     "OutOfCredits",
@@ -116,6 +119,8 @@ __all__ = [
     "StreamingProvider",
     "Submitted",
     "SubmittingProvider",
+    "Task",
+    "TaskProvider",
     "Unauthorized",
     "Unavailable",
     "UnknownJob",
@@ -150,6 +155,7 @@ __all__ = [
     "running",
     "status_word",
     "submitted",
+    "task_request",
     "unreadable_response",
     "unwrap",
     "usable_word",

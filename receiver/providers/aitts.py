@@ -20,6 +20,7 @@ from receiver.providers.fields import read_error, status_word
 from receiver.providers.outcomes import running, submitted
 from receiver.providers.requests import bearer, get, path_segment, post_json, with_query
 from receiver.providers.responses import RequestContext, read_object, read_rows
+from receiver.providers.tasks import JsonTasks, Task, task_request
 from receiver.providers.types import (
     Account,
     Capabilities,
@@ -50,10 +51,11 @@ _NOT_STREAMED = ("output_bitrate_kbps", "speed", "model_type", "webhook_url", "m
 """The fields of a submit that a stream does not have, and which are therefore not options of it either."""
 _OUTCOME_FIELDS = ("status", "metadata")
 _COMPLETED_FIELDS = (*_OUTCOME_FIELDS, "audio_endpoint", "audio_url", "audio_url_expires_at", "chars_charged")
+_SUBMIT_PATH = "/api/v1/tts"
 _OUTCOMES = {"completed": COMPLETED, "failed": FAILED}
 
 
-class Aitts(AccountWebhook):
+class Aitts(AccountWebhook, JsonTasks):
     """The provider `aitts`."""
 
     name = "aitts"
@@ -70,6 +72,10 @@ class Aitts(AccountWebhook):
         pass_through=True,
     )
 
+    def credentials(self, account: Account) -> dict[str, str]:
+        """`Authorization: Bearer`."""
+        return bearer(account)
+
     def submit_request(self, account: Account, speech: Speech, idempotency_key: str) -> Request:
         """`POST /api/v1/tts`; the same key and speech get the same response."""
         check_speech(self.name, speech, self.capabilities)
@@ -85,7 +91,7 @@ class Aitts(AccountWebhook):
             "metadata": None if speech.metadata is None else dict(speech.metadata),
         }
         headers = bearer(account) | {"Idempotency-Key": idempotency_key}
-        return post_json(account, "/api/v1/tts", headers, fields, speech.options)
+        return post_json(account, _SUBMIT_PATH, headers, fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
         """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
@@ -131,6 +137,15 @@ class Aitts(AccountWebhook):
         own = url is not None and origin_of(url) == origin_of(account.base_url)
         headers = bearer(account) if own else {}
         return StreamedJob(accepted.job_id, url, headers, usable_word(data.get("transport_format")))
+
+    def task_request(self, account: Account, task: Task, idempotency_key: str) -> Request:
+        """`POST` of the body to the path, with an idempotency key where the service documents one."""
+        key = {"Idempotency-Key": idempotency_key} if self.is_idempotent_task(task) else {}
+        return task_request(account, task, bearer(account) | key)
+
+    def is_idempotent_task(self, task: Task) -> bool:
+        """Return whether it is a speech job: no other request is documented to take a key."""
+        return task.path == _SUBMIT_PATH
 
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET /api/v1/tts/{job_id}`."""

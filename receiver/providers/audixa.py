@@ -16,6 +16,7 @@ from receiver.providers.fields import ErrorDetail, error_detail, pick, status_wo
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import get, key_header, post_json, with_query
 from receiver.providers.responses import RequestContext, read_object, read_rows
+from receiver.providers.tasks import JsonTasks
 from receiver.providers.types import (
     HISTORY_PAGE,
     Account,
@@ -38,7 +39,7 @@ _VOICES_PAGE = 500
 """The maximum for one call of v3, by the SDK's documentation."""
 
 
-class AudixaV2(AudioUrls):
+class AudixaV2(AudioUrls, JsonTasks):
     """Version 2, the default of a source."""
 
     name = "audixa"

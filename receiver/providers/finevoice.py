@@ -16,15 +16,17 @@ from receiver.providers.fields import error_detail, pick, status_word, unwrap, w
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import bearer, get, path_segment, post_json
 from receiver.providers.responses import RequestContext, error_response, read_object
+from receiver.providers.tasks import JsonTasks
 from receiver.providers.types import Account, Capabilities, Request, Response, Speech, Status, Submitted
 from receiver.providers.validation import check_speech
 
 _DONE = 200
+_OWN_FIELDS = frozenset({"status", "taskId", "url", "urls", "audio_url", "error"})
 _REQUEST_STATUSES = frozenset({401, 403, 404, 408, 410, 429, 502, 503, 504})
 """Body statuses that concern the request. Any other error concerns the task, and is final."""
 
 
-class Finevoice(AudioUrls):
+class Finevoice(AudioUrls, JsonTasks):
     """The provider `finevoice`."""
 
     name = "finevoice"
@@ -74,7 +76,7 @@ class Finevoice(AudioUrls):
         value = pick(objects, "status")
         status = _http_like(value)
         if status == _DONE:
-            return completed(job_id, _addresses(objects))
+            return completed(job_id, _addresses(objects), result=_result(document))
         if status in _REQUEST_STATUSES:
             raise error_response(context, response, document, status=status)
         if status_word(value) and pick(objects, "error") is not None and not 100 <= status <= 299:
@@ -88,6 +90,11 @@ def _http_like(value: object) -> int:
     """Return the body's status as a number of three digits; 0 if it is not one."""
     word = status_word(value) or ""
     return int(word) if word.isascii() and word.isdigit() and len(word) == 3 else 0
+
+
+def _result(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a completed task reports beside its files, such as a transcript; its fields are not documented."""
+    return {name: value for name, value in document.items() if name not in _OWN_FIELDS and value is not None}
 
 
 def _addresses(objects: tuple[Mapping[str, Any], ...]) -> list[str]:

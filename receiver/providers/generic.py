@@ -1,7 +1,8 @@
 """Any other service, by configuration alone: its words, and the paths of values in its JSON.
 
-Each source of this provider has its own instance, which `generic_provider` creates from the source's table. Jobs cannot
-be submitted: the requests of services differ too much to be described in a table.
+Each source of this provider has its own instance, which `generic_provider` creates from the source's table. Speech
+cannot be submitted: the requests of services differ too much to be described in a table. Tasks can: their body is the
+user's.
 """
 
 from __future__ import annotations
@@ -27,10 +28,21 @@ from receiver.providers.fields import (
 )
 from receiver.providers.generic_spec import JOB_ID, GenericSpec
 from receiver.providers.json_path import JsonPath, find, find_first, numbered_to_lists, set_value
-from receiver.providers.outcomes import running
+from receiver.providers.outcomes import running, submitted
 from receiver.providers.requests import get, path_segment
 from receiver.providers.responses import RequestContext, read_object
-from receiver.providers.types import Account, Capabilities, Ended, Invalid, Request, Response, Status
+from receiver.providers.tasks import Task, task_request
+from receiver.providers.types import (
+    Account,
+    Capabilities,
+    Ended,
+    Invalid,
+    Request,
+    Response,
+    Running,
+    Status,
+    Submitted,
+)
 
 RETRY_WINDOW_SECONDS = 72 * 3600.0
 """How long after the first attempt a service may retry a delivery, seconds: unknown, so the longest usual time."""
@@ -66,7 +78,7 @@ class Generic:
         The key is sent only to URLs at the service's own origin: with the first request if `audio_needs_key` is set,
         otherwise after a request without it was refused.
         """
-        credentials = self._credentials(api_key)
+        credentials = self.credentials(Account(base_url, api_key))
 
         def request(url: str) -> AudioRequest:
             if credentials and self.spec.audio_needs_key and is_own_origin(url, base_url):
@@ -75,8 +87,10 @@ class Generic:
 
         return [[request(url) for url in urls] for urls in file_urls(payload, base_url)]
 
-    def _credentials(self, api_key: str | None) -> dict[str, str]:
-        return {} if api_key is None else {self.spec.auth_header: f"{self.spec.auth_prefix}{api_key}"}
+    def credentials(self, account: Account) -> dict[str, str]:
+        """Return the configured header with the account's key."""
+        key = account.api_key
+        return {} if key is None else {self.spec.auth_header: f"{self.spec.auth_prefix}{key}"}
 
     def _outcome(self, *words: str | None) -> str | None:
         """Return the terminal event that one of these lower-case words means. Words for failure take precedence."""
@@ -94,9 +108,10 @@ class Generic:
             payload |= audio_payload(found[0] if found else (), chain.from_iterable(found[1:]))
         else:
             payload["error"] = self._error(document)._asdict()
-        metadata = find_first(document, self.spec.metadata)
-        if metadata is not None:
-            payload["metadata"] = metadata
+        for name, paths in (("metadata", self.spec.metadata), ("result", self.spec.result)):
+            value = find_first(document, paths)
+            if value is not None:
+                payload[name] = value
         return payload
 
     def _error(self, document: Mapping[str, Any]) -> ErrorDetail:
@@ -114,7 +129,7 @@ class GenericPolled(Generic):
     def status_request(self, account: Account, job_id: str) -> Request:
         """`GET` of the configured address."""
         path = (self.spec.status_path or "").replace(JOB_ID, path_segment(job_id))
-        return get(account, path, self._credentials(account.api_key))
+        return get(account, path, self.credentials(account))
 
     def read_status(self, account: Account, job_id: str, response: Response) -> Status:
         """Read the response by its status word; a word in neither list means that the job is still running."""
@@ -125,6 +140,35 @@ class GenericPolled(Generic):
         if event_type is not None:
             return Ended(Parsed(event_type, job_id, self._payload(event_type, document)))
         return running(context, response, document, value, progress=find_first(document, self.spec.progress))
+
+    def task_request(self, account: Account, task: Task, idempotency_key: str) -> Request:
+        """`POST` of the body to the path, with the key in the configured header.
+
+        Raises:
+            Invalid: as `tasks.task_request`; or no path of the job's id is configured.
+        """
+        if not self.spec.job_id:
+            raise Invalid("The source's generic table has no job_id: the path of a task's id in the response to it.")
+        header = self.spec.idempotency_header
+        key = {} if header is None else {header: idempotency_key}
+        return task_request(account, task, self.credentials(account) | key)
+
+    def read_task(self, account: Account, response: Response) -> Submitted:
+        """Read the id by the configured paths, and the status if there is one."""
+        context = RequestContext(self.name, account)
+        document = read_object(context, response)
+        job_id = find_first(document, self.spec.job_id)
+        word = usable_word(job_id)
+        if word is not None and document.get("success") is not False:
+            has_status = status_word(find_first(document, self.spec.status)) is not None
+            return Submitted(word, self.read_status(account, word, response) if has_status else Running("submitted"))
+        return submitted(
+            context, response, document, job_id, lambda job_id: self.read_status(account, job_id, response)
+        )
+
+    def is_idempotent_task(self, task: Task) -> bool:
+        """Return whether a header for the key is configured."""
+        return self.spec.idempotency_header is not None
 
 
 class GenericWebhooks(Generic):

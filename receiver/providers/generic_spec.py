@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.scheme import Scheme
+from receiver.providers.api_path import check_api_path
 from receiver.providers.json_path import JsonPath
 
 JOB_ID = "{job_id}"
@@ -26,6 +27,8 @@ class GenericSpec:
             that cannot be polled.
         auth_header: the header for the API key, whose value begins with `auth_prefix`.
         min_poll_seconds: the service's limit between two polls of one job, seconds.
+        result: paths of what an event has beside its files, such as a transcript.
+        idempotency_header: the header of a task's idempotency key; None for a service that takes none.
         audio_needs_key: whether audio at the service's own origin is fetched with the API key.
     """
 
@@ -46,6 +49,8 @@ class GenericSpec:
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "
     min_poll_seconds: float = 1.0
+    result: tuple[JsonPath, ...] = ()
+    idempotency_header: str | None = None
     audio_needs_key: bool = False
 
 
@@ -62,11 +67,5 @@ def status_path(template: str, base_url: str) -> str:
     path = template.removeprefix(base) if base and template.startswith(f"{base}/") else template
     if path.count(JOB_ID) != 1:
         raise ValueError(f"must contain {JOB_ID} once, as in /v1/jobs/{JOB_ID}")
-    bare = path.replace(JOB_ID, "id")
-    if not bare.startswith("/") or bare.startswith("//"):
-        raise ValueError("must be a path below base_url that begins with one slash: the API key is sent nowhere else")
-    if not bare.isascii() or not bare.isprintable() or any(char in bare for char in ' \\#{}<>"'):
-        raise ValueError("must be an address's path in ASCII, quoted, without # and with no other braces")
-    if any(part in (".", "..") for part in bare.partition("?")[0].split("/")):
-        raise ValueError("must not contain . or .. as a segment")
+    check_api_path(path.replace(JOB_ID, "id"))
     return path

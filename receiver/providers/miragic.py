@@ -13,6 +13,7 @@ from receiver.providers.fields import error_detail, pick, status_word, unwrap, w
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import get, key_header, path_segment, post_form
 from receiver.providers.responses import RequestContext, read_object
+from receiver.providers.tasks import JsonTasks
 from receiver.providers.types import Account, Capabilities, Request, Response, Speech, Status, Submitted
 from receiver.providers.validation import check_speech
 
@@ -24,7 +25,7 @@ _VOICES = (
 _AUDIO_FIELDS = ("audioUrl", "audio_link", "download_signed_url")
 
 
-class Miragic(AudioUrls):
+class Miragic(AudioUrls, JsonTasks):
     """The provider `miragic`."""
 
     name = "miragic"

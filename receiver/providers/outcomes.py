@@ -69,9 +69,16 @@ def running(
     return Running(word)
 
 
-def completed(job_id: str, urls: Iterable[str], alternatives: Iterable[str] = ()) -> Ended:
-    """Return a job that ended with audio; `urls` and `alternatives` as for `audio_payload`."""
-    return Ended(Parsed(COMPLETED, job_id, {"status": "completed"} | audio_payload(urls, alternatives)))
+def completed(
+    job_id: str, urls: Iterable[str], alternatives: Iterable[str] = (), *, result: Mapping[str, Any] | None = None
+) -> Ended:
+    """Return a job that ended with success; `urls` and `alternatives` as for `audio_payload`.
+
+    Args:
+        result: what the service reports beside its files, such as a transcript.
+    """
+    payload = {"status": "completed"} | audio_payload(urls, alternatives)
+    return Ended(Parsed(COMPLETED, job_id, payload | ({"result": dict(result)} if result else {})))
 
 
 def failed(job_id: str, error: ErrorDetail) -> Ended:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from receiver.model.delivery import Headers, Parsed
 from receiver.providers.base import AudioRequest
+from receiver.providers.tasks import Task
 from receiver.providers.types import (
     Account,
     Capabilities,
@@ -144,6 +145,28 @@ class StreamingProvider(SubmittingProvider, Protocol):
 
 
 @runtime_checkable
+class TaskProvider(PollingProvider, Protocol):
+    """A service to which tasks of other kinds can be submitted, whose status is polled as that of speech."""
+
+    def task_request(self, account: Account, task: Task, idempotency_key: str) -> Request:
+        """Build the request for a task. The key is sent where `is_idempotent_task` says so.
+
+        Raises:
+            Invalid: the task cannot be sent.
+        """
+
+    def read_task(self, account: Account, response: Response) -> Submitted:
+        """Read the response.
+
+        Raises:
+            ProviderError: as `SubmittingProvider.read_submit`.
+        """
+
+    def is_idempotent_task(self, task: Task) -> bool:
+        """Return whether the request can be repeated under the same key without being charged twice."""
+
+
+@runtime_checkable
 class VoicesProvider(Provider, Protocol):
     """A service that lists its voices."""
 
@@ -220,6 +243,7 @@ PROTOCOLS: Mapping[str, type] = {
     "polling": PollingProvider,
     "submit": SubmittingProvider,
     "streaming": StreamingProvider,
+    "tasks": TaskProvider,
     "voices": VoicesProvider,
     "registers_webhooks": RegisteringProvider,
     "history": HistoryProvider,
@@ -267,6 +291,13 @@ def require_streaming(provider: Provider) -> StreamingProvider:
     if isinstance(provider, StreamingProvider):
         return provider
     raise Invalid(f"{provider.name} does not stream audio while it is made: submit the speech without streaming.")
+
+
+def require_tasks(provider: Provider) -> TaskProvider:
+    """Return the provider if tasks can be submitted to it; raise Invalid if they cannot."""
+    if isinstance(provider, TaskProvider):
+        return provider
+    raise Invalid(f"The provider module {provider.name!r} cannot submit tasks.")
 
 
 def require_history(provider: Provider) -> HistoryProvider:

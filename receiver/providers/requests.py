@@ -38,9 +38,17 @@ def post_json(
     Raises:
         Invalid: a field cannot be written as JSON, or an option has the name of a field.
     """
-    given = add_options(fields, options)
+    return post_document(account, path, headers, add_options(fields, options))
+
+
+def post_document(account: Account, path: str, headers: Mapping[str, str], document: Mapping[str, Any]) -> Request:
+    """Return a POST of a JSON object as it is.
+
+    Raises:
+        Invalid: it cannot be written as JSON.
+    """
     try:
-        body = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        body = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError) as error:  # unpaired surrogates are a ValueError, too
         raise Invalid(f"The request cannot be written as JSON: {type(error).__name__}.") from None
     return _post(account, path, headers, "application/json", body)

@@ -100,11 +100,11 @@ def read_object(context: RequestContext, response: Response) -> dict[str, Any]:
     return document
 
 
-def read_rows(context: RequestContext, response: Response, name: str) -> list[Any]:
-    """Return the list in a successful response: under its name, under `data`, or the whole body.
+def read_any(context: RequestContext, response: Response) -> Any:
+    """Return the list or the JSON object of a successful response.
 
     Raises:
-        ProviderError: the HTTP status is not 2xx, or the body has no list.
+        ProviderError: the HTTP status is not 2xx, the body is neither, or an object that reports an error.
     """
     try:
         whole = read_json(response.body)
@@ -113,8 +113,22 @@ def read_rows(context: RequestContext, response: Response, name: str) -> list[An
     if isinstance(whole, list) and 200 <= response.status <= 299:
         return whole
     document = read_object(context, response)
+    if document.get("success") is False:
+        raise error_response(context, response, document)
+    return document
+
+
+def read_rows(context: RequestContext, response: Response, name: str) -> list[Any]:
+    """Return the list in a successful response: under its name, under `data`, or the whole body.
+
+    Raises:
+        ProviderError: the HTTP status is not 2xx, or the body has no list.
+    """
+    document = read_any(context, response)
+    if isinstance(document, list):
+        return document
     rows = pick(unwrap(document), name, "data")
-    if document.get("success") is False or (not isinstance(rows, list) and any(error_detail(*unwrap(document)))):
+    if not isinstance(rows, list) and any(error_detail(*unwrap(document))):
         raise error_response(context, response, document)
     if not isinstance(rows, list):
         raise unreadable_response(context, response, f"no list of {name} in it")

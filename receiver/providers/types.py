@@ -49,6 +49,7 @@ __all__ = [
     "Unavailable",
     "UnknownJob",
     "Voice",
+    "VoiceList",
     "VoiceQuery",
     "is_definite_refusal",
 ]
@@ -191,6 +192,19 @@ class Voice:
     gender: str | None = None
     model: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceList:
+    """Where a service lists its voices, by configuration.
+
+    Attributes:
+        path: below the account's base URL.
+        rows: paths of the list in the response; the first that leads to a list counts. Empty for the usual names.
+    """
+
+    path: str
+    rows: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

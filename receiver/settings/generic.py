@@ -72,6 +72,8 @@ class GenericTable(Table):
     auth_prefix: Annotated[str, Field(pattern=r"^[\x20-\x7e]{0,64}$")] = "Bearer "
     min_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 1.0
     audio_needs_key: bool = False
+    result: JsonPaths = ()
+    idempotency_header: HeaderName | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -85,8 +87,9 @@ class GenericTable(Table):
     def _check(self) -> GenericTable:
         if (self.event_header or "").lower() in PRIVATE_HEADERS:
             raise ValueError("event_header: is a header with credentials, and would be stored with each event")
-        if self.auth_header.lower() in FRAMING_HEADERS:
-            raise ValueError("auth_header: is a header that the HTTP client sets itself")
+        for key in ("auth_header", "idempotency_header"):
+            if (getattr(self, key) or "").lower() in FRAMING_HEADERS:
+                raise ValueError(f"{key}: is a header that the HTTP client sets itself")
         if self.status_url is not None and not self.status:
             raise ValueError("status: is missing; it is the path of the status in the response of status_url")
         self._check_words()
@@ -137,6 +140,7 @@ class GenericTable(Table):
                 "error_message",
                 "metadata",
                 "progress",
+                "result",
             )
         }
         spec = GenericSpec(
@@ -149,6 +153,7 @@ class GenericTable(Table):
             auth_prefix=self.auth_prefix,
             min_poll_seconds=self.min_poll_seconds,
             audio_needs_key=self.audio_needs_key,
+            idempotency_header=self.idempotency_header,
             **paths,
         )
         return generic_provider(spec, base_url)

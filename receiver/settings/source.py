@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
@@ -15,7 +15,9 @@ from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import MIN_SIGNING_SECRET_BYTES
 from receiver.model.signature import SCHEMES
 from receiver.providers import known_providers
+from receiver.providers.api_path import check_api_path
 from receiver.providers.base import origin_of
+from receiver.providers.json_path import parse_path
 from receiver.providers.protocols import (
     PollingProvider,
     Provider,
@@ -24,9 +26,10 @@ from receiver.providers.protocols import (
     WebhookProvider,
 )
 from receiver.providers.registry import GENERIC
-from receiver.providers.types import Account
+from receiver.providers.types import Account, VoiceList
+from receiver.providers.voice_list import KeyedProvider
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, suggestion
-from receiver.settings.generic import GenericTable
+from receiver.settings.generic import GenericTable, JsonPaths
 from receiver.settings.signature import SignatureTable
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
@@ -69,6 +72,13 @@ class Poll(Table):
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
+class Voices(Table):
+    """Where the service lists its voices, if its provider does not know: a path, and its place in the response."""
+
+    path: Annotated[str, AfterValidator(check_api_path)]
+    list: JsonPaths = ()
+
+
 class Source(Table):
     """One account at a provider.
 
@@ -91,6 +101,7 @@ class Source(Table):
     max_stream_characters: Annotated[int, Field(ge=1)] | None = None
     poll: Poll = Poll()
     signature: SignatureTable | None = None
+    voices: Voices | None = None
     generic: GenericTable | None = None
 
     _provider: Provider = PrivateAttr()
@@ -102,6 +113,7 @@ class Source(Table):
         self._check_channels()
         self._check_streaming()
         self._check_status_request()
+        self._check_voices()
         self.signing_keys()
         return self
 
@@ -214,6 +226,22 @@ class Source(Table):
         except Exception as error:  # noqa: BLE001 - the package's code may raise anything
             what = f"{type(error).__name__} when it is asked for a status request"
             raise ValueError(f"provider: {self.provider_name} is broken: {what}") from None
+
+    def _check_voices(self) -> None:
+        if self.voices is None:
+            return
+        if self.api_key is None:
+            raise ValueError("voices: is requested with the API key, and api_key is missing")
+        says_how = isinstance(self._provider, KeyedProvider)
+        if not says_how:
+            raise ValueError(f"voices: {self.provider_name} does not say how its API key is sent")
+
+    @property
+    def voice_list(self) -> VoiceList | None:
+        """Where the service lists its voices, if that is configured."""
+        if self.voices is None:
+            return None
+        return VoiceList(self.voices.path, tuple(parse_path(text) for text in self.voices.list))
 
     @property
     def provider(self) -> Provider:

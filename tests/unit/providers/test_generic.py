@@ -16,7 +16,7 @@ from receiver.model.signature import SCHEMES
 from receiver.providers.base import usable_word
 from receiver.providers.generic import GenericPolledWebhooks
 from receiver.providers.json_path import find, find_first, numbered_to_lists, parse_path, set_value
-from receiver.providers.protocols import PROTOCOLS, PollingProvider, WebhookProvider, require_submitting
+from receiver.providers.protocols import PROTOCOLS, PollingProvider, TaskProvider, WebhookProvider, require_submitting
 from receiver.providers.types import Account, Ended, Invalid, ProviderError, Response, Running
 from receiver.settings import GenericTable
 
@@ -303,8 +303,8 @@ def test_audio_gets_the_key_at_home_only_and_only_if_it_needs_it(needs: bool, ur
 @pytest.mark.parametrize(
     ("table", "protocols"),
     [
-        ({}, {WebhookProvider, PollingProvider}),
-        ({"preset": None}, {PollingProvider}),
+        ({}, {WebhookProvider, PollingProvider, TaskProvider}),
+        ({"preset": None}, {PollingProvider, TaskProvider}),
         ({"status_url": None}, {WebhookProvider}),
     ],
 )

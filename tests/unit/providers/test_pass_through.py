@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.engine.jobs.commands import check_speech, describe_speech, request_of
+from receiver.engine.jobs.commands import check_request, describe_speech
+from receiver.engine.jobs.requests import request_of
 from receiver.engine.jobs.source import JobSource
 from receiver.model.poll_schedule import PollSchedule
 from receiver.providers import PROVIDERS
@@ -35,7 +36,7 @@ WIRE_NAMES = {
 def checked(provider: Any, options: dict[str, Any]) -> Request:
     """The request, if nothing refuses it before it is stored."""
     speech = Speech(text="Hello", voice="nova", options=options)
-    check_speech(JobSource("a", provider, ACCOUNT, PollSchedule(), receives_webhooks=False), speech)
+    check_request(JobSource("a", provider, ACCOUNT, PollSchedule(), receives_webhooks=False), speech)
     request: Request = provider.submit_request(ACCOUNT, speech, "uuid-1")
     return request
 

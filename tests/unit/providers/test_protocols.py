@@ -45,10 +45,10 @@ def test_each_provider_implements_whole_protocols() -> None:
         for name, provider in PROVIDERS.items()
     }
     assert words == {
-        "aitts": {"webhooks", "polling", "submit", "streaming", "voices", "registers_webhooks"},
-        "audixa": {"polling", "submit", "voices"},
-        "finevoice": {"polling", "submit"},
-        "miragic": {"polling", "submit"},
+        "aitts": {"webhooks", "polling", "submit", "tasks", "streaming", "voices", "registers_webhooks"},
+        "audixa": {"polling", "submit", "tasks", "voices"},
+        "finevoice": {"polling", "submit", "tasks"},
+        "miragic": {"polling", "submit", "tasks"},
     }
 
 

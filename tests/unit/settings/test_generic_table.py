@@ -145,7 +145,7 @@ def without(text: str, key: str) -> str:
         (POLLED.replace("https://api", "https://u:p@api"), "base_url", "without credentials"),
         (POLLED.replace("{job_id}", "{id}"), "generic.status_url", "must contain {job_id}"),
         (POLLED.replace("{job_id}", "{job_id}/{job_id}"), "generic.status_url", "once"),
-        (POLLED.replace("{job_id}", "{job_id}/{x}"), "generic.status_url", "other braces"),
+        (POLLED.replace("{job_id}", "{job_id}/{x}"), "generic.status_url", "and braces"),
         (POLLED.replace("/v1/", "//evil.example/"), "generic.status_url", "one slash"),
         (POLLED.replace("/v1/", "https://evil.example/"), "generic.status_url", "is sent nowhere else"),
         (POLLED.replace("/v1/", "https://api.example/v1/"), "generic.status_url", "is sent nowhere else"),
