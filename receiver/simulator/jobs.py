@@ -55,6 +55,10 @@ class Job:
     """The kind of task at finevoice: speech, separation, podcast, …"""
     additional_audio: tuple[Audio, ...] = ()
     """Further outputs of a task that has several."""
+    documents: tuple[Audio, ...] = ()
+    """The outputs of a task without audio."""
+    transcript: str | None = None
+    """What a task reports in its status, beside its outputs."""
     root_path: str = ""
     """The path under which the client reached the API, such as `/aitts`."""
     state: JobState = JobState.PENDING
@@ -83,6 +87,8 @@ class Job:
     @property
     def objects(self) -> dict[str, Audio]:
         """All its outputs by their names at the storage origin."""
+        if self.documents:
+            return {f"{self.id}.{n}{file.suffix}": file for n, file in enumerate(self.documents, start=1)}
         additional = {f"{self.id}.{n}{audio.suffix}": audio for n, audio in enumerate(self.additional_audio, start=2)}
         return {self.object_name: self.audio} | additional
 

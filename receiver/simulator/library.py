@@ -15,7 +15,15 @@ from .checksums import crc32c
 AUDIO_FOLDER = Path(__file__).parent / "audio"
 CHUNK_BYTES = 64 * 1024
 SUFFIXES = {"wav": ".wav", "mp3": ".mp3", "ogg_opus": ".ogg"}
-CONTENT_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
+CONTENT_TYPES = {
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".srt": "application/x-subrip",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
 
 
 class Audio(Protocol):

@@ -133,9 +133,11 @@ class PolledApi(ABC):
     def _invalid(self, message: str) -> PolledApiError:
         return PolledApiError(self.invalid_status, "VALIDATION_ERROR", message)
 
-    def _create_job(self, submission: Submission, request: Request) -> Job:
+    def _create_job(self, submission: Submission, request: Request, *, kind: str = "speech", outputs: int = 1) -> Job:
         root_path = request.scope.get("root_path", "")
-        job = self._state.jobs.create(submission, self._state.now(), provider=self.provider, root_path=root_path)
+        job = self._state.jobs.create(
+            submission, self._state.now(), provider=self.provider, kind=kind, outputs=outputs, root_path=root_path
+        )
         hide_new_job(self._state, job, at=f"{self.provider}.submit")
         self._on_submit(job)
         return job

@@ -1,4 +1,4 @@
-"""The voices that aitts and audixa list."""
+"""The voices that the providers list."""
 
 from __future__ import annotations
 
@@ -57,3 +57,9 @@ AUDIXA_VOICES = (
 )  # fmt: skip
 """Voices of audixa. The fields are those that its official SDK documents; `emma` and `am_ethan` are names from the
 examples of its documentation. A submit accepts any name: accounts have voices of their own."""
+
+FINEVOICE_VOICES = (
+    {"id": "james", "name": "James", "language": "en-US", "gender": "male"},
+    {"id": "amelie", "name": "Amélie", "language": "fr-FR", "gender": "female"},
+)
+"""Voices of finevoice. Its list of voices is not documented to us: address, form and fields are made up."""
