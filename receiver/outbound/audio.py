@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from receiver.os_errors import cause_and_advice
 from receiver.outbound.addresses import redacted_url
 from receiver.outbound.client import Client
 from receiver.outbound.decompression import decompress
-from receiver.outbound.download import DownloadPolicy, download
+from receiver.outbound.download import AcceptsDocuments, DownloadPolicy, audio_only, download
 from receiver.outbound.folder import try_folder
 from receiver.outbound.formats import SNIFF_BYTES, sniff
 from receiver.outbound.guard import AddressGuard
@@ -50,7 +50,8 @@ class FetchedAudio:
         bytes: its length.
         sha256: lower-case hex.
         content_type: media type, determined from the bytes.
-        format: determined from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`.
+        format: determined from the bytes: `wav`, `mp3`, `ogg`, `flac`, `m4a`, `aac`, `webm`, `aiff`; of a task also
+            `json`, `srt`, `vtt`, `txt`.
         duration: in seconds; None if uncertain.
         sample_rate: in Hz; likewise.
         channels: likewise.
@@ -94,18 +95,20 @@ class AudioFetcher:
     ) -> None:
         self._storage = storage
         self._spool = spool
-        self._policy = DownloadPolicy(
-            max_bytes,
-            clock,
-            rng,
-            min_rate,
-        )
+        self._policy = DownloadPolicy(max_bytes, clock, rng, min_rate)
         self._make_client = make_client
         self._clients: dict[bool, Client] = {}
         self._reading: dict[str, asyncio.Semaphore] = {}
 
     async def fetch(
-        self, requests: Sequence[AudioRequest], *, source: str, job_id: str, allow_private: bool, n: int = 0
+        self,
+        requests: Sequence[AudioRequest],
+        *,
+        source: str,
+        job_id: str,
+        allow_private: bool,
+        n: int = 0,
+        accepts_documents: AcceptsDocuments = audio_only,
     ) -> FetchedAudio:
         """Fetch one output of a job. A call after a failure resumes the download.
 
@@ -117,6 +120,7 @@ class AudioFetcher:
             job_id: the job's id, any text.
             allow_private: whether private addresses and plain http are allowed.
             n: which output of the job, from 0.
+            accepts_documents: whether the job may end with other files than audio; called for one that is none.
 
         Raises:
             AudioGone: the provider no longer has it. Not to be retried.
@@ -129,10 +133,11 @@ class AudioFetcher:
                 f"There is no address to fetch the audio of job {job_id!r} from; set the source's api_key.",
                 reason="no_audio_address",
             )
+        policy = replace(self._policy, accepts_documents=accepts_documents)
         try:
             part = await _open(self._spool / part_name(source, job_id, n))
             try:
-                await self._download(self.client(allow_private=allow_private), requests, part)
+                await self._download(self.client(allow_private=allow_private), requests, part, policy)
                 async with self._decompressed(part) as (plain, published):
                     found = await self._verify(part, plain, published, source)
                     stored = await self._storage.publish(
@@ -155,7 +160,7 @@ class AudioFetcher:
         try:
             sha256 = await hash_large_file(plain, published)
             async with self._reading.setdefault(source, asyncio.Semaphore(MAX_CONCURRENT_FACTS)):
-                return await in_thread(verify_file, plain, published, sha256)
+                return await in_thread(verify_file, plain, published, sha256, part.metadata.document)
         except AudioError:
             await in_thread(part.reset)
             raise
@@ -192,11 +197,13 @@ class AudioFetcher:
     def _spool_error(self, error: OSError) -> StorageFailed:
         return StorageFailed(f"The spool folder {self._spool} cannot be used: {cause_and_advice(error)}")
 
-    async def _download(self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload) -> None:
+    async def _download(
+        self, client: Client, requests: Sequence[AudioRequest], part: PartialDownload, policy: DownloadPolicy
+    ) -> None:
         if part.complete and part.size <= self._policy.max_bytes:
             logger.info("audio.already_complete", part=part.path.name)
             return
-        await first_success(requests, lambda request: download(client, request, part, self._policy), lambda: part.size)
+        await first_success(requests, lambda request: download(client, request, part, policy), lambda: part.size)
 
     @asynccontextmanager
     async def _decompressed(self, part: PartialDownload) -> AsyncIterator[tuple[PartialDownload, PublishedChecksums]]:

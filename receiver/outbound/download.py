@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
@@ -19,6 +20,7 @@ from receiver.model.retry_after import parse_retry_after, sender_time
 from receiver.outbound.addresses import redacted_text, redacted_url
 from receiver.outbound.client import Client, HttpResponse
 from receiver.outbound.decompression import compression, decompressed_head, sniff_through
+from receiver.outbound.documents import MAX_DOCUMENT_BYTES, media_type, sniff_document
 from receiver.outbound.formats import SNIFF_BYTES
 from receiver.outbound.part import PartialDownload, ResumeMetadata
 from receiver.outbound.rate import RateMonitor
@@ -49,6 +51,14 @@ _ERROR_BODY = 64 << 10
 _MIN_SNIFF_BYTES = 64
 
 
+AcceptsDocuments = Callable[[], Awaitable[bool]]
+
+
+async def audio_only() -> bool:
+    """No."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class DownloadPolicy:
     """Limits, clock and randomness of a download.
@@ -58,12 +68,14 @@ class DownloadPolicy:
         clock: for rates, retry times and waits.
         rng: for jitter.
         min_rate: the minimum rate of a download, in bytes a second.
+        accepts_documents: whether the job may end with other files than audio; called for one that is none.
     """
 
     max_bytes: int
     clock: Clock
     rng: random.Random
     min_rate: float
+    accepts_documents: AcceptsDocuments = audio_only
 
 
 async def download(client: Client, request: AudioRequest, part: PartialDownload, policy: DownloadPolicy) -> None:
@@ -160,11 +172,11 @@ async def _stream_to(reply: HttpResponse, part: PartialDownload, policy: Downloa
         async for chunk in reply.chunks():
             chunks_read += chunk
             rate.received(len(chunk), policy.clock.monotonic(), total=part.metadata.total)
-            if part.size + len(chunks_read) > policy.max_bytes:
+            if part.size + len(chunks_read) > _max_bytes(part, policy):
                 chunks_read.clear()
                 raise await _too_large(part, reply, policy)
             if not sniffed and len(chunks_read) >= SNIFF_BYTES:
-                _check_audio(chunks_read, reply, part.metadata.encoding)
+                await _check_content(chunks_read, reply, part, policy)
                 sniffed = True
             if len(chunks_read) >= FLUSH_BYTES:
                 # A write finishes even if it is cancelled: its bytes must not be written again below.
@@ -173,7 +185,7 @@ async def _stream_to(reply: HttpResponse, part: PartialDownload, policy: Downloa
                 if part.unsaved >= SAVE_BYTES:
                     await in_thread(part.save)
         if not sniffed:
-            _check_audio(chunks_read, reply, part.metadata.encoding)
+            await _check_content(chunks_read, reply, part, policy)
             sniffed = True
     finally:
         # Keep the audio received so far, whatever ended the download, a cancellation too.
@@ -188,13 +200,28 @@ async def _stream_to(reply: HttpResponse, part: PartialDownload, policy: Downloa
     await _check_length(reply, part)
 
 
-def _check_audio(chunks_read: bytearray, reply: HttpResponse, encoding: str | None) -> None:
+def _max_bytes(part: PartialDownload, policy: DownloadPolicy) -> int:
+    return policy.max_bytes if part.metadata.document is None else min(policy.max_bytes, MAX_DOCUMENT_BYTES)
+
+
+async def _check_content(
+    chunks_read: bytearray, reply: HttpResponse, part: PartialDownload, policy: DownloadPolicy
+) -> None:
+    """Check that the file begins like audio, or like a document where the job may end with one."""
+    encoding = part.metadata.encoding
     first = bytes(chunks_read[:SNIFF_BYTES])
     if not first:
         raise AudioError(f"{redacted_url(reply.url)} sent an empty body.", reason="empty_audio")
     if sniff_through(first, encoding) is not None:
         return
     plain = decompressed_head(first, encoding) if encoding is not None else b""
+    media = media_type(reply.header("content-type"))
+    is_document = sniff_document(first if encoding is None else plain, media) is not None
+    if is_document and await policy.accepts_documents():
+        part.set_metadata(replace(part.metadata, document=media))
+        if max(part.metadata.total or 0, len(chunks_read)) > _max_bytes(part, policy):
+            raise await _too_large(part, reply, policy)
+        return
     label = reply.header("content-encoding") or "identity"
     if label.lower() != "identity" and not plain:
         raise AudioError(
@@ -222,11 +249,11 @@ async def _check_length(reply: HttpResponse, part: PartialDownload) -> None:
 
 
 async def _too_large(part: PartialDownload, reply: HttpResponse, policy: DownloadPolicy) -> AudioRefused:
-    size = part.metadata.total
+    size, limit = part.metadata.total, _max_bytes(part, policy)
     await in_thread(part.reset)
     return AudioRefused(
-        f"The audio at {redacted_url(reply.url)} has {size or 'too many'} bytes, and the limit is {policy.max_bytes}; "
-        "raise the limit and replay the event.",
+        f"The file at {redacted_url(reply.url)} has {size or 'too many'} bytes, and the limit is {limit}"
+        + ("; raise the limit and replay the event." if limit == policy.max_bytes else " for a document."),
         reason="audio_too_large",
     )
 

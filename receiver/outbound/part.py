@@ -47,6 +47,7 @@ class ResumeMetadata:
         origin: who responded.
         published: the storage's checksums.
         encoding: the compression of the bytes, which was not requested; None for none.
+        document: the media type of a file that was accepted as a document; None for audio.
     """
 
     validator: str | None = None
@@ -54,6 +55,7 @@ class ResumeMetadata:
     origin: str = ""
     published: PublishedChecksums = field(default_factory=PublishedChecksums)
     encoding: str | None = None
+    document: str | None = None
 
 
 class PartialDownload:
@@ -230,7 +232,12 @@ class PartialDownload:
             sidecar = json.loads(self._sidecar.read_bytes())
             published = PublishedChecksums(**sidecar["published"])
             metadata = ResumeMetadata(
-                sidecar["validator"], sidecar["total"], sidecar["origin"], published, sidecar.get("encoding")
+                sidecar["validator"],
+                sidecar["total"],
+                sidecar["origin"],
+                published,
+                sidecar.get("encoding"),
+                sidecar.get("document"),
             )
             size = sidecar["have"]
             fits = type(size) is int and 0 < size <= os.fstat(self._handle).st_size

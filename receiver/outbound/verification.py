@@ -18,9 +18,10 @@ from typing import IO
 import google_crc32c
 import structlog
 
-from receiver.errors import AudioError
+from receiver.errors import AudioError, AudioRefused
 from receiver.outbound.client import HttpResponse
 from receiver.outbound.decompression import compression
+from receiver.outbound.documents import MAX_DOCUMENT_BYTES, read_document
 from receiver.outbound.formats import Facts, Format, read_facts, sniff_file
 from receiver.outbound.part import PartialDownload, PublishedChecksums
 from receiver.outbound.threads import in_thread, opened
@@ -143,15 +144,20 @@ async def hash_large_file(part: PartialDownload, published_checksums: PublishedC
     return await verify_checksums(part.path, published_checksums)
 
 
-def verify_file(part: PartialDownload, published_checksums: PublishedChecksums, sha256: str | None) -> VerifiedFile:
+def verify_file(
+    part: PartialDownload, published_checksums: PublishedChecksums, sha256: str | None, document: str | None
+) -> VerifiedFile:
     """Verify the file. Blocks.
 
     Args:
         published_checksums: its storage's checksums.
         sha256: the result of `hash_large_file`.
+        document: the media type of a file that was accepted as a document; None for audio.
 
     Raises:
-        AudioError: a published checksum does not match (`checksum_mismatch`), or it is not audio (`not_audio`).
+        AudioError: a published checksum does not match (`checksum_mismatch`), or it is not audio (`not_audio`), and no
+            document either where `document` allows one.
+        AudioRefused: it is a document that is too large.
         OSError: the file cannot be read or written.
     """
     data = part.in_memory
@@ -163,6 +169,16 @@ def verify_file(part: PartialDownload, published_checksums: PublishedChecksums, 
                 pass
         sha256 = checksums.result()
     format = sniff_file(part.path)
+    if format is None and document is not None:
+        if part.size > MAX_DOCUMENT_BYTES:
+            raise AudioRefused(
+                f"The fetched document has {part.size} bytes, and at most {MAX_DOCUMENT_BYTES} are stored.",
+                reason="audio_too_large",
+            )
+        found = read_document(part.path.read_bytes(), document)
+        if found is not None:
+            return VerifiedFile(sha256, part.size, found, Facts())
+        raise AudioError("The fetched file is neither audio nor a document.", reason="not_audio")
     if format is None:
         raise AudioError("The fetched file is not audio; it is fetched again.", reason="not_audio")
     return VerifiedFile(sha256, part.size, format, read_facts(part.path, format))
