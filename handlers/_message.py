@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from receiver import Artifact, Context, Event, JobCompleted, JobFailed, NoAudio, Reject
+from receiver import Artifact, Context, Event, JobCompleted, JobFailed, Reject
 
 from ._addresses import without_queries
 
@@ -81,7 +81,7 @@ async def build_message(event: Event, ctx: Context[Any]) -> Message:
     Raises:
         Reject: the format is `provider`, and the receiver gave the job up without a response to send, or the event is
             an edited end of a job.
-        AudioError: as `ctx.audio_files`, except `NoAudio`: such a job is sent with an empty list.
+        AudioError: as `ctx.artifacts`. A job without audio is sent with an empty list.
     """
     options: MessageOptions = ctx.options
     if options.format == "provider":
@@ -141,17 +141,21 @@ async def _data(event: Event, ctx: Context[Any], options: MessageOptions) -> dic
         if isinstance(event, JobFailed)
         else None,
     }
+    if "result" in event.payload:
+        data["result"] = without_queries(event.payload["result"])
     if options.audio != "none":
-        data["audio"] = [] if failed else await _audio(ctx, options)
+        data |= {"audio": []} if failed else await _files(ctx, options)
     return data
 
 
-async def _audio(ctx: Context[Any], options: MessageOptions) -> list[dict[str, Any]]:
-    try:
-        files = await ctx.audio_files()
-    except NoAudio:
-        return []
-    return [_description(file) | await _access(file, _delivery(files, options), options) for file in files]
+async def _files(ctx: Context[Any], options: MessageOptions) -> dict[str, Any]:
+    """The job's audio files, and its other files if it has some."""
+    files = await ctx.artifacts()
+    described = [
+        (file.kind, _description(file) | await _access(file, _delivery(files, options), options)) for file in files
+    ]
+    others = [{"kind": str(kind), **of} for kind, of in described if kind != "audio"]
+    return {"audio": [of for kind, of in described if kind == "audio"]} | ({"files": others} if others else {})
 
 
 def _delivery(files: Sequence[Artifact], options: MessageOptions) -> AudioDelivery:

@@ -83,7 +83,10 @@ def get(
         asyncio.run(_write(storage, rows[0], sys.stdout.buffer))
         return
     policy = OverwritePolicy.REPLACE if force else OverwritePolicy.REFUSE
-    paths = [Path(output) if n is not None else numbered_path(Path(output), row.n) for row in rows]
+    paths = [
+        Path(output) if n is not None else numbered_path(Path(output), row.n, row.format, rows[0].format)
+        for row in rows
+    ]
     try:
         for path in paths:
             require_writable(path, policy)
@@ -96,6 +99,7 @@ async def _save_all(
     storage: Storage, rows: Sequence[ArtifactRow], paths: Sequence[Path], policy: OverwritePolicy
 ) -> None:
     from receiver.engine.context import Artifact
+    from receiver.model.file_kind import FileKind
     from receiver.speech.files import save_artifact
 
     for row, path in zip(rows, paths, strict=True):
@@ -105,7 +109,8 @@ async def _save_all(
             path=None, **{name: getattr(row, name) for name in facts}, _stream=partial(storage.stream, row.address)
         )
         await save_artifact(artifact, path, policy)
-        echo(f"{path}: {row.format}, {row.bytes:,} bytes", f"  SHA-256 {row.sha256}")
+        kind = "" if artifact.kind is FileKind.AUDIO else f"{artifact.kind}, "
+        echo(f"{path}: {kind}{row.format}, {row.bytes:,} bytes", f"  SHA-256 {row.sha256}")
 
 
 async def _write(storage: Storage, row: ArtifactRow, out: BinaryIO) -> None:

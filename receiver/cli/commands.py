@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": ("demo:demo", "Run jobs of four providers end to end on loopback."),
     "simulate": ("simulate:simulate", "Run simulators of all four providers until Ctrl-C."),
     "speech": ("speech.command:speech", "Synthesize speech: submit a text, wait, save the audio."),
+    "task": ("task:app", "Tasks: requests of any kind to a service, in its own words."),
     "send": ("signing:send", "Sign and send one delivery, as the provider would."),
     "sign": ("signing:sign", "Print the signature headers for a body on standard input."),
     "verify": ("signing:verify", "Explain why a signature is valid or not."),

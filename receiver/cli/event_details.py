@@ -60,7 +60,7 @@ def print_event(event: EventDetail, signature: str) -> None:
         if run.traceback is not None:
             print_text(f"traceback of {run.handler}, attempt {run.traceback.attempt}", run.traceback.text)
     for artifact in event.artifacts:
-        _print_title(f"audio {artifact.n}")
+        _print_title(f"{artifact.kind} {artifact.n}")
         print_model_fields(artifact)
 
 

@@ -15,6 +15,7 @@ from receiver.model.redact import Redactor
 from receiver.settings import Settings
 from receiver.store import short_ids
 from receiver.store.database import Database
+from receiver.store.jobs import kind_of
 from receiver.store.run_errors import ErrorGroup
 from receiver.web.api.fields import cursor_after
 from receiver.web.api.models import Event, Job, RunErrorGroup, RunOfEvent, event_of, run_error_group_of
@@ -88,6 +89,7 @@ def jobs_listing(settings: Settings, database: Database | None = None) -> Listin
         Column("job", itemgetter("id")),
         Column("created", _time("created_at"), 3),
         Column("state", itemgetter("state")),
+        Column("kind", kind_of, 5),
         Column("source", itemgetter("source"), 1, 10),
         Column("provider's id", itemgetter("job_id"), 1, PROVIDER_ID),
         Column("progress", lambda row: None if row["progress"] is None else f"{row['progress']} %", 4, right=True),

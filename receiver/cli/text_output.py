@@ -6,6 +6,7 @@ to import; `output` also imports what tables need.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,11 @@ def flush() -> None:
 def print_model(item: BaseModel) -> None:
     """Print a model of the API as one JSON document, as the API has it."""
     print(printable_json(item.model_dump_json(indent=2)))
+
+
+def print_value(value: object) -> None:
+    """Print a JSON value as one document."""
+    print(printable_json(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def print_model_line(item: BaseModel) -> None:

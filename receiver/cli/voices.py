@@ -49,7 +49,9 @@ def voices(
     query = VoiceQuery(language=language, gender=gender, model=model, provider=provider)
     note = None
     try:
-        found = find_voices(source, source_settings.provider, source_settings.account, query)
+        found = find_voices(
+            source, source_settings.provider, source_settings.account, query, source_settings.voice_list
+        )
         if isinstance(found, VoicesCall):
             found = found.read(fetch_response(source_settings, found.request))
         else:

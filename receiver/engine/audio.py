@@ -37,7 +37,7 @@ from receiver.model.event import Event, JobCompleted
 from receiver.outbound.audio import AudioFetcher, FetchedAudio
 from receiver.outbound.storage_types import Storage
 from receiver.providers.base import AudioRequest
-from receiver.store import artifacts
+from receiver.store import artifacts, jobs
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.database import Database
 from receiver.telemetry.hooks import Telemetry
@@ -46,6 +46,7 @@ log = structlog.get_logger("receiver.audio")
 
 MAX_FILES = 64
 """Files that are fetched for one job. The provider decides how many there are, so the number needs a bound."""
+_FACTS = ("address", "bytes", "sha256", "content_type", "format", "duration", "sample_rate", "channels")
 MAX_CONCURRENT_FILES = 2
 """Files of one job that are fetched at one time when a caller requests all of them."""
 
@@ -114,7 +115,7 @@ class AudioService:
         self._events: dict[str, _EventAudio] = {}
 
     async def get(self, event: Event) -> Artifact:
-        """Return the event's audio: its job's first file.
+        """Return the first file of the event's job.
 
         Raises:
             AudioError: as `Context.audio` says.
@@ -254,20 +255,9 @@ class AudioService:
         source, files = self._files(event, audio)
         with self._pause.attempt() if self._pause else nullcontext(), self._download(event, audio):
             fetched = await self._fetch_file(event, source, files, audio, n)
-        return ArtifactRow(
-            event_id=event.id,
-            n=n,
-            address=fetched.address,
-            bytes=fetched.bytes,
-            sha256=fetched.sha256,
-            content_type=fetched.content_type,
-            format=fetched.format,
-            duration=fetched.duration,
-            sample_rate=fetched.sample_rate,
-            channels=fetched.channels,
-            fetched_at=self._clock.now(),
-            fetch_seconds=self._clock.monotonic() - started,
-        )
+        seconds = self._clock.monotonic() - started
+        facts = {name: getattr(fetched, name) for name in _FACTS}
+        return ArtifactRow(event_id=event.id, n=n, fetched_at=self._clock.now(), fetch_seconds=seconds, **facts)
 
     def _files(self, event: JobCompleted, audio: _EventAudio) -> tuple[AudioSource, Files]:
         source = self._sources.get(event.source)
@@ -305,8 +295,9 @@ class AudioService:
     ) -> FetchedAudio:
         async def fetch_from(requests: Sequence[AudioRequest]) -> FetchedAudio:
             return await self._fetcher.fetch(
-                requests, source=event.source, job_id=_name(event), allow_private=source.allow_private, n=n
-            )
+                requests, source=event.source, job_id=_name(event), allow_private=source.allow_private, n=n,
+                accepts_documents=partial(self._database.read, jobs.is_task, event.source, event.job_id),
+            )  # fmt: skip
 
         known = audio.fresh.files if audio.fresh is not None else None
         requests = (known or files)[n]

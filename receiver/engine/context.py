@@ -15,6 +15,7 @@ import typing_extensions
 
 from receiver.errors import NoSignedUrl
 from receiver.model.event import Event
+from receiver.model.file_kind import FileKind, kind_of_file
 from receiver.store.artifacts import ArtifactRow
 
 O = TypeVar("O")  # noqa: E741 - the handler's options
@@ -27,7 +28,7 @@ MIN_SIGNED_SECONDS, MAX_SIGNED_SECONDS = 1, 604_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """An audio file that was fetched, verified and stored.
+    """A file of a job that was fetched, verified and stored: audio; of a task also another kind.
 
     Attributes:
         n: which of the job's files it is, from 0; the first is the job's audio.
@@ -36,7 +37,7 @@ class Artifact:
         bytes: its size.
         sha256: hex digest of its bytes.
         content_type: such as `audio/wav`, recognized by its bytes.
-        format: a short word: `wav`, `mp3`, `ogg`, `flac`, …
+        format: a short word: `wav`, `mp3`, `ogg`, `flac`, … or `json`, `srt`, `vtt`, `txt`.
         duration: seconds; None if uncertain.
         sample_rate: Hz; None if uncertain.
         channels: None if uncertain.
@@ -55,6 +56,11 @@ class Artifact:
     _stream: Callable[[], AsyncIterator[builtins.bytes]] = field(repr=False, compare=False)
     _link: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
     _sign: Callable[[float], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def kind(self) -> FileKind:
+        """What it is: `audio`, `subtitles`, `json` or `text`."""
+        return kind_of_file(self.content_type)
 
     @property
     def link(self) -> str | None:
@@ -133,6 +139,9 @@ class ContextServices(Protocol):
     def audio_files(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
         """As `Context.audio_files`."""
 
+    def artifacts(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
+        """As `Context.artifacts`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(Generic[O, S]):
@@ -172,7 +181,7 @@ class Context(Generic[O, S]):
         return self._services.client(self.handler)
 
     async def audio(self) -> Artifact:
-        """The event's audio: fetched, verified and stored once for all handlers. Of several files the first.
+        """The event's audio: fetched, verified and stored once for all handlers. Of several the first.
 
         Raises:
             NoAudio: the job completed without audio (a transcript), or the event is not a completed job.
@@ -184,7 +193,7 @@ class Context(Generic[O, S]):
         return await self._services.audio(self._event)
 
     async def audio_files(self) -> tuple[Artifact, ...]:
-        """All files of the event's job, in the provider's order: stems of a song, parts of a podcast.
+        """All audio files of the event's job, in the provider's order: stems of a song, parts of a podcast.
 
         Each is fetched, verified and stored once, two at a time. A file that an earlier attempt stored is not fetched
         again.
@@ -194,6 +203,15 @@ class Context(Generic[O, S]):
             AudioRefused: also if the job has more files than are fetched for one job.
         """
         return await self._services.audio_files(self._event)
+
+    async def artifacts(self) -> tuple[Artifact, ...]:
+        """All files of the event's job, of any `kind`: also subtitles, JSON and text of a task. Empty if it has none.
+
+        Raises:
+            AudioError: as `audio_files`.
+            NoAudio: the event is not a completed job.
+        """
+        return await self._services.artifacts(self._event)
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """For plain handlers, which run in a thread: wait for a coroutine, as in `ctx.wait(ctx.audio())`."""

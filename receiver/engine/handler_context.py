@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -15,9 +15,13 @@ from receiver.engine.outcome import Outcome
 from receiver.engine.plugins import Registry
 from receiver.engine.runner import HandlerLoop
 from receiver.engine.storage_pause import postpone_if_store_unavailable
-from receiver.model.event import Event, build_event
+from receiver.errors import NoAudio
+from receiver.model.event import Event, JobCompleted, build_event
+from receiver.model.file_kind import FileKind
 from receiver.model.trace import traceparent
 from receiver.store.claims import Claim
+
+T = TypeVar("T")
 
 
 class HandlerCalls:
@@ -77,8 +81,25 @@ class HandlerCalls:
 
     async def audio(self, event: Event) -> Artifact:
         """As `Context.audio`."""
-        return await self._handlers.run_shared(postpone_if_store_unavailable(self._audio.get(event)))
+        first = await self._fetched(self._audio.get(event))
+        return first if first.kind is FileKind.AUDIO else (await self.audio_files(event))[0]
 
     async def audio_files(self, event: Event) -> tuple[Artifact, ...]:
         """As `Context.audio_files`."""
-        return await self._handlers.run_shared(postpone_if_store_unavailable(self._audio.get_all(event)))
+        files = await self._fetched(self._audio.get_all(event))
+        found = tuple(file for file in files if file.kind is FileKind.AUDIO)
+        if not found:
+            raise NoAudio(f"The job completed without audio; ctx.artifacts() has its {len(files)} other files.")
+        return found
+
+    async def artifacts(self, event: Event) -> tuple[Artifact, ...]:
+        """As `Context.artifacts`."""
+        try:
+            return await self._fetched(self._audio.get_all(event))
+        except NoAudio:
+            if isinstance(event, JobCompleted):
+                return ()
+            raise
+
+    async def _fetched(self, fetching: Coroutine[Any, Any, T]) -> T:
+        return await self._handlers.run_shared(postpone_if_store_unavailable(fetching))

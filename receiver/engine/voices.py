@@ -52,7 +52,7 @@ class VoiceService:
             UnusableAddress: the source's address guard will not connect there.
         """
         source = self._sources[name]
-        found = call_provider(find_voices, name, source.provider, source.account, query)
+        found = call_provider(find_voices, name, source.provider, source.account, query, source.voice_list)
         if not isinstance(found, VoicesCall):
             return found
         if name not in self._clients:  # created on the source's first use

@@ -23,6 +23,7 @@ class AuditOperation(StrEnum):
     """The operations that change something. Those of the API have the names of its operations."""
 
     SPEAK = "speak"
+    SUBMIT_TASK = "submit_task"
     WATCH_JOB = "watch_job"
     ADOPT_JOB = "adopt_job"
     POLL_JOB = "poll_job"

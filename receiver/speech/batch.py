@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from receiver.engine.jobs.commands import check_speech
+from receiver.engine.jobs.commands import check_request
 from receiver.engine.jobs.source import JobSource
 from receiver.providers.types import Speech
 from receiver.speech.batch_runner import BatchRunner
@@ -87,7 +87,7 @@ class Batch:
         options, source = self._options, self._source
 
         def check(speech: Speech) -> None:
-            check_speech(source, speech)
+            check_request(source, speech)
 
         self._file.seek(0)
         return read_lines(

@@ -16,7 +16,8 @@ from receiver.assembly.speech import build_speech
 from receiver.clock import SteadyClock
 from receiver.engine.audit import Auditor, ChangeRecorder, system_user
 from receiver.engine.context import Artifact
-from receiver.engine.jobs.commands import describe_speech
+from receiver.engine.jobs.commands import audit_operation, describe_request
+from receiver.engine.jobs.requests import JobRequest
 from receiver.engine.jobs.streaming import StreamStart
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject, StoreUnavailable
 from receiver.model.audit import AuditOperation, AuditState, Via
@@ -74,7 +75,10 @@ class SpeechClient:
         self._audio = parts.audio
         self._pause_check_at = 0.0
         self._rng = parts.rng
-        self._audit = Auditor(AuditOperation.SPEAK, system_user(), Via.CLI, parts.redact, parts.clock, parts.rng)
+        self._auditors = {
+            operation: Auditor(operation, system_user(), Via.CLI, parts.redact, parts.clock, parts.rng)
+            for operation in (AuditOperation.SPEAK, AuditOperation.SUBMIT_TASK)
+        }
 
     async def start(self) -> None:
         """Open the store, migrate it as `serve` does, and start to submit and poll.
@@ -100,7 +104,7 @@ class SpeechClient:
         await asyncio.to_thread(self._database.close)
 
     async def submit(
-        self, speech: Speech, client_key: str | None = None, recorder: ChangeRecorder | None = None
+        self, request: JobRequest, client_key: str | None = None, recorder: ChangeRecorder | None = None
     ) -> Row:
         """Create a job. Parameters and errors are those of `JobService.submit`.
 
@@ -108,13 +112,14 @@ class SpeechClient:
             recorder: of a change of which this is a part; by default it is one of its own.
         """
         if recorder is None:
-            recorder = self._audit.single(**describe_speech(self.source, speech))
-        row, _ = await self._jobs.submit(recorder, self.source, speech, client_key)
+            auditor = self._auditors[audit_operation(request)]
+            recorder = auditor.single(**describe_request(self.source, request))
+        row, _ = await self._jobs.submit(recorder, self.source, request, client_key)
         return row
 
     async def submit_stream(self, speech: Speech, client_key: str | None = None) -> StreamStart:
         """Create a job whose audio is streamed. Errors are those of `StreamService.submit`."""
-        recorder = self._audit.single(**describe_speech(self.source, speech))
+        recorder = self._auditors[AuditOperation.SPEAK].single(**describe_request(self.source, speech))
         return await self._streams.submit(recorder, self.source, speech, client_key)
 
     def open_stream(self, row: Row, stream: StreamedJob) -> AbstractAsyncContextManager[LiveAudio]:
@@ -128,7 +133,7 @@ class SpeechClient:
         Args:
             filter: what they are about, as `Auditor.bulk`.
         """
-        recorder = self._audit.bulk(source=self.source, **filter)
+        recorder = self._auditors[AuditOperation.SPEAK].bulk(source=self.source, **filter)
         state = AuditState.FAILED
         try:
             yield recorder
@@ -190,7 +195,7 @@ class SpeechClient:
         return build_event(**{name: found[name] for name in names}, raw=found["body"])
 
     async def files(self, row: Row, note: Callable[[str], None]) -> tuple[Artifact, ...]:
-        """All audio files of a completed job; missing ones are fetched into the storage.
+        """All files of a completed job, of any kind; missing ones are fetched into the storage.
 
         Args:
             note: called with a sentence for each attempt that fails and is retried.

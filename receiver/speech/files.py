@@ -128,9 +128,15 @@ def relative_output(output: str) -> str:
     return output
 
 
-def numbered_path(path: Path, n: int) -> Path:
-    """The path of a job's file number `n`, given the path of its first: `hello.wav`, `hello~1.wav`, …"""
-    return path if n == 0 else path.with_name(f"{path.stem}~{n}{path.suffix}")
+def numbered_path(path: Path, n: int, format: str = "", first: str = "") -> Path:
+    """The path of a job's file number `n`, given the path of its first: `hello.wav`, `hello~1.wav`, …
+
+    Args:
+        format: of this file; where it is not that of the first, the file has its own extension.
+        first: the format of the first file.
+    """
+    suffix = path.suffix if format == first else f".{format}"
+    return path if n == 0 else path.with_name(f"{path.stem}~{n}{suffix}")
 
 
 def _quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from receiver.engine.jobs.commands import request_of
+from receiver.engine.jobs.requests import request_of
 from receiver.providers.types import Invalid, Speech
 from receiver.settings import suggestion
 from receiver.speech.files import file_stem, relative_output

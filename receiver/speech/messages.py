@@ -6,7 +6,7 @@ from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
 from receiver.model.timestamps import utc_text
 from receiver.store.jobs import Row
-from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobKind, JobState
 from receiver.store.throttle_state import ThrottleState
 
 ACCOUNT_ERRORS = frozenset({"provider_unauthorized", "provider_credits"})
@@ -29,7 +29,8 @@ def failure_reason(row: Row, event: Event | None) -> str:
                 f"The job {id} was given up ({message}). If {source} still completes it: "
                 f"`tts-receiver jobs watch --source {source} {row['job_id']}`, then `tts-receiver speech --job {id}`."
             )
-        return f"{source} failed to make the audio ({message}). The job is {id}, its id at {source} {row['job_id']}."
+        what = "do the task" if row["kind"] == JobKind.TASK else "make the audio"
+        return f"{source} failed to {what} ({message}). The job is {id}, its id at {source} {row['job_id']}."
     message = row["error"] or f"The job {id} is {state}."
     if state == JobState.UNKNOWN:
         return f"The job {id} is unknown: {message}"
@@ -65,7 +66,7 @@ def resume_hint(row: Row) -> str:
     elif state == JobState.SUBMITTING:
         status = "may have been submitted; a running receiver finds out, or the next `speech`"
     elif state == JobState.COMPLETED:
-        status = "is completed, and its audio can be fetched"
+        status = f"is completed, and its {'files' if row['kind'] == JobKind.TASK else 'audio'} can be fetched"
     else:
         status = f"continues at {row['source']}"
     return (

@@ -1,4 +1,4 @@
-"""One task: submit a text, follow its job to the end, fetch the audio and save it."""
+"""One task: submit a text or another request, follow its job to the end, fetch its files and save them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from receiver.durable_files import OverwritePolicy
 from receiver.engine.context import Artifact
-from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
+from receiver.engine.jobs.requests import JobRequest
+from receiver.errors import AudioError, NoAudio, NotFound, ReceiverError, StoreUnavailable
+from receiver.model.file_kind import FileKind
 from receiver.outbound.live_audio import StreamFailed
 from receiver.providers.types import Speech, StreamedJob
 from receiver.speech.client import POLL_INTERVAL_SECONDS, SpeechClient
@@ -20,8 +22,8 @@ from receiver.speech.errors import SpeechError
 from receiver.speech.files import numbered_path, save_artifact, stream_to
 from receiver.speech.messages import failure_reason, resume_hint
 from receiver.speech.progress import Progress
-from receiver.store.jobs import Row
-from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.jobs import Row, kind_of
+from receiver.store.states import OPEN_JOBS, JobKind, JobState
 
 STREAMED = "-"
 """The path of a file that was written to a stream."""
@@ -29,10 +31,10 @@ STREAMED = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechTask:
-    """The text or job, and where its audio goes.
+    """The request or job, and where its files go.
 
     Attributes:
-        speech: the request; None to resume `job`.
+        request: None to resume `job`.
         job: our id of an earlier job.
         idempotency_key: the same key with the same speech is the same job.
         output: the file to save, or a stream for the audio; None leaves the audio in the storage.
@@ -42,7 +44,7 @@ class SpeechTask:
         timeout: seconds for the whole task; None for no limit.
     """
 
-    speech: Speech | None = None
+    request: JobRequest | None = None
     job: str | None = None
     idempotency_key: str | None = None
     output: Path | BinaryIO | None = None
@@ -59,7 +61,8 @@ class SpeechResult:
         row: the job's row.
         files: the audio files; `paths` has the path of each.
         seconds: the duration of the task.
-        error: the reason why there are no files; None if there are.
+        error: the reason why there are no files; None if there are, or the job has none.
+        result: what the service reports beside its files, such as a transcript, as JSON values.
     """
 
     row: Row
@@ -67,6 +70,7 @@ class SpeechResult:
     paths: tuple[str, ...]
     seconds: float
     error: str | None = None
+    result: Any = None
 
 
 async def run_task(client: SpeechClient, task: SpeechTask, progress: Progress) -> SpeechResult:
@@ -104,6 +108,7 @@ class _Run:
         self._played = 0
         """Bytes that have been written while the audio was made."""
         self._broken: str | None = None
+        self._result_value: Any = None
 
     async def to_end(self) -> SpeechResult:
         created = self._row = await self._create_job()
@@ -114,13 +119,18 @@ class _Run:
             await self._report_state(row)
         if row["state"] != JobState.COMPLETED:
             return self._result((), (), failure_reason(row, await self._client.event(row)))
+        event = await self._client.event(row)
+        self._result_value = event.payload.get("result") if event is not None else None
         try:
             files = await self._fetch(row)
+        except NoAudio as error:
+            if kind_of(row) is not JobKind.TASK:
+                return self._not_fetched(row, error)
+            if self._task.output is not None:
+                return self._result((), (), f"The task {row['id']} is completed, without files to save.")
+            files = ()
         except (AudioError, NotFound) as error:
-            again = f"`tts-receiver speech --job {row['id']}` tries again."
-            return self._result(
-                (), (), f"The job {row['id']} is completed, but its audio could not be fetched: {error} {again}"
-            )
+            return self._not_fetched(row, error)
         try:
             paths = await self._save(files)
         except ReceiverError as error:
@@ -133,6 +143,13 @@ class _Run:
                 f"{files[0].address}; `tts-receiver speech --job {row['id']} -o FILE` saves it."
             )
         return self._result(files, paths, broken)
+
+    def _not_fetched(self, row: Row, error: ReceiverError) -> SpeechResult:
+        what = "files" if kind_of(row) is JobKind.TASK else "audio"
+        again = f"`tts-receiver speech --job {row['id']}` tries again."
+        return self._result(
+            (), (), f"The job {row['id']} is completed, but its {what} could not be fetched: {error} {again}"
+        )
 
     async def resume_hint(self) -> str:
         """What happens to the job now, and how to resume it."""
@@ -149,18 +166,19 @@ class _Run:
 
     async def _create_job(self) -> Row:
         task = self._task
-        if task.speech is not None:
+        if task.request is not None:
             self._progress.state("submitting")
-            create = self._client.submit if task.output_ended is None else self._create_streamed
-            self._creating = asyncio.create_task(create(task.speech, task.idempotency_key))
+            self._creating = asyncio.create_task(self._submit(task.request))
             return await asyncio.shield(self._creating)
         row = await self._client.job(task.job or "")
         if row is None:
             raise NotFound(f"There is no job {task.job}; `tts-receiver jobs list` lists them.")
         return row
 
-    async def _create_streamed(self, speech: Speech, client_key: str | None) -> Row:
-        start = await self._client.submit_stream(speech, client_key)
+    async def _submit(self, request: JobRequest) -> Row:
+        if self._task.output_ended is None or not isinstance(request, Speech):
+            return await self._client.submit(request, self._task.idempotency_key)
+        start = await self._client.submit_stream(request, self._task.idempotency_key)
         self._stream = start.stream
         return start.row
 
@@ -225,8 +243,10 @@ class _Run:
                 self._progress.note(f"The job has {len(files)} files; this is the first. -o FILE saves all of them.")
             return (STREAMED, *(file.address for file in files[1:]))
         if output.suffix and not _is_extension_of(output.suffix[1:], files[0].format):
-            self._progress.note(f"The audio is {files[0].format}, although the file is named {output.name}.")
-        paths = [numbered_path(output, file.n) for file in files]
+            self._progress.note(
+                f"The {_noun(files[0])} is {files[0].format}, although the file is named {output.name}."
+            )
+        paths = [numbered_path(output, file.n, file.format, files[0].format) for file in files]
         for file, path in zip(files, paths, strict=True):
             await save_artifact(file, path, self._task.overwrite)
         return tuple(os.fspath(path) for path in paths)
@@ -235,7 +255,12 @@ class _Run:
         message = None if error is None else self._client.redact(error)
         if self._row is None:
             raise RuntimeError("a result needs the job's row")
-        return SpeechResult(self._row, files, paths, self._client.clock.monotonic() - self._started, message)
+        seconds = self._client.clock.monotonic() - self._started
+        return SpeechResult(self._row, files, paths, seconds, message, self._result_value)
+
+
+def _noun(file: Artifact) -> str:
+    return "audio" if file.kind is FileKind.AUDIO else "file"
 
 
 def _write(output: BinaryIO, chunk: bytes) -> None:

@@ -214,6 +214,9 @@ class _Services:
     def audio_files(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
         return self.files.all()
 
+    def artifacts(self, event: Event) -> Awaitable[tuple[Artifact, ...]]:
+        return self.files.artifacts()
+
 
 def _configured(
     handler: Handler, options: Mapping[str, Any]

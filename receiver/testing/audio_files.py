@@ -39,6 +39,13 @@ class AudioFiles(NamedTuple):
         """As `Context.audio_files`."""
         return self._all_of(self.files)
 
+    async def artifacts(self) -> tuple[Artifact, ...]:
+        """As `Context.artifacts`."""
+        try:
+            return self._all_of(self.files)
+        except NoAudio:
+            return ()
+
     def _all_of(self, files: Sequence[Artifact | Exception]) -> tuple[Artifact, ...]:
         failed = [file for file in files if isinstance(file, Exception)]
         if failed:

@@ -62,6 +62,11 @@ async def speak(client: Api) -> tuple[str, Any, dict[str, Any]]:
     return "/v1/speech", SPEECH, {"source": "aitts", "voice": "alloy", "characters": len(TEXT)}
 
 
+async def submit_task(client: Api) -> tuple[str, Any, dict[str, Any]]:
+    body = {"source": "aitts", "path": "/api/v1/tts", "body": {"text": TEXT, "voice_id": "alloy"}}
+    return "/v1/tasks", body, {"source": "aitts", "path": "/api/v1/tts"}
+
+
 async def watch_job(client: Api) -> tuple[str, Any, dict[str, Any]]:
     body = {"source": "aitts", "job_id": "elsewhere"}
     return "/v1/jobs", body, body
@@ -131,6 +136,7 @@ async def resume_operation(client: Api) -> tuple[str, Any, dict[str, Any]]:
 
 REQUESTS: dict[str, Callable[[Api], Any]] = {
     "speak": speak,
+    "submit_task": submit_task,
     "watch_job": watch_job,
     "cancel_job": cancel_job,
     "replay": replay,
@@ -160,7 +166,7 @@ async def test_every_changing_operation_is_in_the_audit_log(settings: Settings, 
         assert rest == before
         assert (entry["operation"], entry["actor"], entry["via"]) == (operation.audit_operation, "app", "api")
         assert (entry["filter"], entry["changed"], entry["state"]) == (filter, 1, "completed")
-        made = {"speak": "{id}", "edit": "Made {event}; changed: n."}.get(operation.name)
+        made = {"speak": "{id}", "submit_task": "{id}", "edit": "Made {event}; changed: n."}.get(operation.name)
         assert entry["detail"] == (None if made is None else made.format(**answer.json()))
         assert TEXT not in (await client.get("/v1/changes")).text
 

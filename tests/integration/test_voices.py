@@ -31,6 +31,8 @@ def write_config(folder: Path, sim: Simulator) -> Path:
     text = "[handlers.log]\n"
     for name in ("audixa", "finevoice", "miragic"):
         text += SOURCE.format(name=name, url=sim.base_urls[name]) + f'api_key = "{sim.api_keys[name]}"\n'
+    text += SOURCE.format(name="finevoice", url=sim.base_urls["finevoice"]).replace(".finevoice]", ".listed]")
+    text += f'api_key = "{sim.api_keys["finevoice"]}"\nvoices = {{ path = "/v1/voices", list = "result.voices" }}\n'
     text += f'[sources.keyless]\nprovider = "aitts"\nbase_url = "{sim.base_urls["aitts"]}"\n'
     file = folder / "receiver.toml"
     file.write_text(f'{text}allow_private_addresses = true\nsigning_secrets = ["{sim.signing_secret}"]\n')
@@ -62,6 +64,8 @@ async def test_the_command_and_the_api_answer_and_refuse_alike(tmp_path: Path) -
                 ("miragic", {}, None),
                 ("miragic", {"language": "de"}, "miragic has no list of voices; known voices: alloy, "),
                 ("finevoice", {}, "finevoice has no list of voices; see the service's own pages."),
+                ("listed", {}, None),
+                ("listed", {"language": "FR-fr"}, None),
                 ("keyless", {}, "aitts lists its voices only with an API key, and the source keyless has no api_key."),
             ]:
                 printed, answered = await answers(client, config, source, filters)

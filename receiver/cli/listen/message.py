@@ -15,7 +15,6 @@ from receiver.cli.listen.stream import parse_time
 from receiver.engine.context import Artifact
 from receiver.engine.plugin_files import PluginFolder
 from receiver.engine.plugins import BUILT_IN
-from receiver.errors import NoAudio
 from receiver.model.event import COMPLETED, build_event
 
 
@@ -35,10 +34,8 @@ class _StoredAudio:
     options: Any
     files: tuple[Artifact, ...]
 
-    async def audio_files(self) -> tuple[Artifact, ...]:
+    async def artifacts(self) -> tuple[Artifact, ...]:
         """The files that the receiver has stored."""
-        if not self.files:
-            raise NoAudio("The receiver has stored no audio of this job.")
         return self.files
 
 

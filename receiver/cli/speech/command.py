@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,6 @@ import typer
 
 from receiver.cli.options import Config, Json, check_choice, parse_key_values, parse_options
 from receiver.cli.speech.standard_streams import STANDARD_STREAM, check_output, destination_of, read_text, stream_output
-from receiver.cli.text_output import echo, echo_error, print_model
 from receiver.engine.jobs.limits import MAX_OPEN_JOBS
 from receiver.speech.input_format import InputFormat
 
@@ -21,10 +18,7 @@ if TYPE_CHECKING:
     from receiver.engine.jobs.source import JobSource
     from receiver.providers.types import Speech
     from receiver.settings import Settings
-    from receiver.speech.client import SpeechClient
     from receiver.speech.lines import SpeechDefaults
-    from receiver.speech.task import SpeechResult, SpeechTask
-    from receiver.web.api.command_models import SpeechResult as ResultModel
 
 _FORMATS = tuple(str(format) for format in InputFormat)
 
@@ -104,8 +98,9 @@ def speech(
     from receiver.assembly.sources import job_source
     from receiver.cli.ids import find_job
     from receiver.cli.session import open_session
+    from receiver.cli.speech.single import run_single, store_job
     from receiver.durable_files import OverwritePolicy
-    from receiver.engine.jobs.commands import check_speech
+    from receiver.engine.jobs.commands import check_request
     from receiver.settings import load
     from receiver.speech.lines import SpeechDefaults
     from receiver.speech.task import SpeechTask
@@ -157,7 +152,7 @@ def speech(
             raise typer.BadParameter("--job waits for a job, and --no-wait does not.")
         with open_session(config) as (_, database):
             row = find_job(database, job, source)
-        raise typer.Exit(_run_task(settings, row["source"], replace(task, job=row["id"]), level, json))
+        raise typer.Exit(run_single(settings, row["source"], replace(task, job=row["id"]), level, json))
     name = _choose_source(settings, source)
     target = job_source(settings, name)
     request = _request(read_text(text or ""), defaults, output, name, target)
@@ -168,11 +163,11 @@ def speech(
         check_stream(target, request)
         task = replace(task, output_ended=discard_output)
     else:
-        check_speech(target, request)
+        check_request(target, request)
     if no_wait:
-        raise typer.Exit(_create_job(settings, target, request, idempotency_key, json))
-    task = replace(task, speech=request, idempotency_key=idempotency_key)
-    raise typer.Exit(_run_task(settings, name, task, level, json))
+        raise typer.Exit(store_job(settings, target, request, idempotency_key, json))
+    task = replace(task, request=request, idempotency_key=idempotency_key)
+    raise typer.Exit(run_single(settings, name, task, level, json))
 
 
 def _require_one(**given: str | None) -> None:
@@ -185,15 +180,11 @@ def _require_one(**given: str | None) -> None:
 
 def _check_key(key: str | None, text: str | None) -> None:
     """Check an idempotency key, which is for a single text: a batch has keys of its own."""
-    from receiver.model.ids import MAX_CLIENT_KEY, is_client_key
+    from receiver.cli.speech.single import check_key
 
-    if key is None:
-        return
-    if text is None:
+    if key is not None and text is None:
         raise typer.BadParameter("is for a single TEXT; a batch has keys of its own.", param_hint="--idempotency-key")
-    if not is_client_key(key):
-        what = f"has up to {MAX_CLIENT_KEY} visible ASCII characters, and no space at either end."
-        raise typer.BadParameter(what, param_hint="--idempotency-key")
+    check_key(key)
 
 
 def _input_format(name: str | None, file: str) -> InputFormat:
@@ -204,76 +195,6 @@ def _input_format(name: str | None, file: str) -> InputFormat:
     if name is not None:
         return InputFormat(name)
     return FORMAT_BY_EXTENSION.get(Path(file).suffix.lower(), InputFormat.TEXT)
-
-
-def _run_task(settings: Settings, source: str, task: SpeechTask, level: str, json: bool) -> int:
-    from receiver.cli.speech.process import run
-    from receiver.cli.speech.progress import TaskProgress, one_line
-    from receiver.speech.task import run_task
-
-    results: list[SpeechResult] = []
-
-    async def work(client: SpeechClient) -> int:
-        with TaskProgress() as progress:
-            results.append(await run_task(client, task, progress))
-        return 0 if results[0].error is None else 1
-
-    code = run(settings, source, work, level=level)
-    if not results:
-        return code
-    result = results[0]
-    if result.error is not None:
-        echo_error(f"tts-receiver: {one_line(result.error)}")
-    if json:
-        print_model(_result_of(result, settings))
-    elif result.error is None and (task.output is None or isinstance(task.output, Path)):
-        for path in result.paths:
-            echo(str(path))
-    return code
-
-
-def _result_of(result: SpeechResult, settings: Settings) -> ResultModel:
-    """The result as a model: of the job as the API has it, and of its files."""
-    from receiver.model.redact import Redactor
-    from receiver.web.api.command_models import SavedFile
-    from receiver.web.api.command_models import SpeechResult as ResultModel
-    from receiver.web.api.rows import job_of
-
-    redact = Redactor(settings.secrets())
-    same = ("bytes", "sha256", "content_type", "format", "sample_rate", "channels")
-    files = [
-        SavedFile(path=path, duration_seconds=file.duration, **{name: getattr(file, name) for name in same})
-        for file, path in zip(result.files, result.paths, strict=True)
-    ]
-    job = job_of(result.row, redact).model_dump()
-    error = None if result.error is None else redact(result.error)
-    return ResultModel(**{**job, "files": files, "elapsed_seconds": round(result.seconds, 3), "error": error})
-
-
-def _create_job(settings: Settings, target: JobSource, request: Speech, key: str | None, json: bool) -> int:
-    from receiver.assembly.resources import open_database
-    from receiver.cli.recording import auditor
-    from receiver.engine.jobs.commands import describe_speech, new_job, submit_job
-    from receiver.model.audit import AuditOperation
-    from receiver.store.migrate import migrate
-
-    database = open_database(settings)
-    try:
-        migrate(database)
-        database.announce_commits()
-        recorder = auditor(settings, AuditOperation.SPEAK).single(**describe_speech(target.name, request))
-        job = new_job(target, request, key, time.time(), random.Random())  # noqa: S311 - ids need no secrecy
-        row, _ = database.transact_again(submit_job, recorder, job)
-    finally:
-        database.close()
-    if json:
-        from receiver.model.redact import Redactor
-        from receiver.web.api.rows import job_of
-
-        print_model(job_of(row, Redactor(settings.secrets())))
-    else:
-        echo(row["id"])
-    return 0
 
 
 def _choose_source(settings: Settings, name: str | None) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection
 
 from receiver.engine.audit import ChangeRecorder
+from receiver.engine.jobs.requests import JobRequest, build_request, kind_of, request_of
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
+from receiver.model.audit import AuditOperation
 from receiver.model.ids import is_submit_key, new_job_id, new_submit_key
 from receiver.model.metadata import indexed_pairs
 from receiver.providers.base import usable_word
 from receiver.providers.pass_through import check_options
-from receiver.providers.protocols import require_submitting
+from receiver.providers.tasks import Task
 from receiver.providers.types import Speech
 from receiver.store import jobs, throttle_state
 from receiver.store.jobs import NewJob, Row
@@ -33,11 +34,11 @@ def submit_job(connection: Connection, recorder: ChangeRecorder, job: NewJob) ->
     return jobs.enqueue(connection, job, lambda: recorder.add(connection, 1, job.id))
 
 
-def new_job(source: JobSource, speech: Speech, client_key: str | None, now: float, rng: random.Random) -> NewJob:
+def new_job(source: JobSource, request: JobRequest, client_key: str | None, now: float, rng: random.Random) -> NewJob:
     """A job for `submit_job`.
 
     Args:
-        client_key: an idempotency key: the same key with the same speech is the same job. None always makes a new job.
+        client_key: an idempotency key: the same key with the same request is the same job. None always makes a new job.
             One that is a UUID v4 is also the key that the provider gets; for any other a new UUID is stored.
         now: unix seconds.
     """
@@ -45,12 +46,13 @@ def new_job(source: JobSource, speech: Speech, client_key: str | None, now: floa
     return NewJob(
         id=new_job_id(now, rng.getrandbits(74)),
         source=source.name,
-        request=request_of(speech),
+        request=request_of(request),
+        kind=kind_of(request),
         submit_key=client_key if client_key is not None and sent_as_it_is else new_submit_key(rng.getrandbits(122)),
         client_key=client_key,
         now=now,
         deadline_at=now + source.schedule.deadline_seconds,
-        indexed=indexed_pairs(speech.metadata, source.metadata_keys),
+        indexed=indexed_pairs(request.metadata, source.metadata_keys),
     )
 
 
@@ -64,29 +66,33 @@ def is_found(row: Row | None) -> int:
     return int(row is not None)
 
 
-def check_speech(source: JobSource, speech: Speech) -> None:
+def check_request(source: JobSource, request: JobRequest) -> None:
     """Refuse what the provider would refuse or silently ignore, before anything is stored or sent.
 
     Raises:
         Invalid: names the value and what is supported instead.
     """
-    provider = require_submitting(source.provider)
-    check_options(provider.name, speech.options, source.capabilities)
-    provider.submit_request(source.account, speech, new_submit_key(0))
+    if isinstance(request, Speech):
+        check_options(source.provider.name, request.options, source.capabilities)
+    build_request(source, request, new_submit_key(0))
+
+
+def audit_operation(request: JobRequest) -> AuditOperation:
+    """The name in the audit log of the change that submits a request."""
+    return AuditOperation.SUBMIT_TASK if isinstance(request, Task) else AuditOperation.SPEAK
+
+
+def describe_request(source: str, request: JobRequest) -> dict[str, Any]:
+    """What the audit log says of a request: not its text, nor its body."""
+    if isinstance(request, Task):
+        return {"source": source, "path": request.path}
+    return describe_speech(source, request)
 
 
 def describe_speech(source: str, speech: Speech) -> dict[str, Any]:
     """What the audit log says of a speech: not its text, and of its options only the names."""
     options = {"options": sorted(speech.options)} if speech.options else {}
     return {"source": source, "voice": speech.voice, "model": speech.model, "characters": len(speech.text), **options}
-
-
-def request_of(speech: Speech) -> dict[str, Any]:
-    """The speech as JSON values, without what the service decides. No options are the same as an empty object."""
-    request = {name: value for name, value in asdict(speech).items() if value is not None}
-    if not speech.options:
-        request.pop("options", None)
-    return request
 
 
 def watch_job(

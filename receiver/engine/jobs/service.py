@@ -9,10 +9,10 @@ from typing import Any
 
 from receiver.clock import Clock
 from receiver.engine.audit import ChangeRecorder, recorded
-from receiver.engine.jobs.commands import cancel_job, check_speech, is_found, is_new, new_job, submit_job, watch_job
+from receiver.engine.jobs.commands import cancel_job, check_request, is_found, is_new, new_job, submit_job, watch_job
+from receiver.engine.jobs.requests import JobRequest
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
-from receiver.providers.types import Speech
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.jobs import Row
@@ -69,7 +69,7 @@ class JobService:
         return source
 
     async def submit(
-        self, recorder: ChangeRecorder, source: str, speech: Speech, client_key: str | None = None
+        self, recorder: ChangeRecorder, source: str, request: JobRequest, client_key: str | None = None
     ) -> tuple[Row, bool]:
         """Create a job: it is durable when this returns, and submitted soon after.
 
@@ -78,12 +78,12 @@ class JobService:
 
         Raises:
             NoApiAccess: as `source`.
-            Invalid: the provider does not accept this speech.
-            ClientKeyReused: the key was used with another speech before.
+            Invalid: the provider does not accept this request.
+            ClientKeyReused: the key was used with another request before.
         """
         found = self.source(source)
-        check_speech(found, speech)
-        job = new_job(found, speech, client_key, self._clock.now(), self._rng)
+        check_request(found, request)
+        job = new_job(found, request, client_key, self._clock.now(), self._rng)
         row, new = await self._database.write_again(submit_job, recorder, job)  # our client might submit another one
         if new:
             self._wake(source)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.completion import JobCompletion, store_completion
+from receiver.engine.jobs.requests import JobRequest, build_request, is_idempotent, read_request, read_submitted
 from receiver.engine.jobs.source import JobContext, log
 from receiver.engine.provider_calls import call_provider
 from receiver.errors import ReceiverError, UnusableAddress
@@ -24,7 +25,8 @@ from receiver.model.rate_plan import RequestKind
 from receiver.model.redact import Redactor
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.providers.pass_through import secret_texts
-from receiver.providers.protocols import require_streaming, require_submitting
+from receiver.providers.protocols import StreamingProvider, require_streaming
+from receiver.providers.tasks import Task
 from receiver.providers.types import (
     Ended,
     GenerationFailed,
@@ -32,7 +34,6 @@ from receiver.providers.types import (
     ProviderError,
     RateLimited,
     Running,
-    Speech,
     StreamedJob,
     Submitted,
     Unauthorized,
@@ -90,7 +91,7 @@ class Submitter:
         return claim.submits > 0 and not self._is_repeatable(claim)
 
     def _is_repeatable(self, claim: JobClaim) -> bool:
-        return self._deps.source.capabilities.idempotent_submit and not claim.streamed
+        return not claim.streamed and is_idempotent(self._deps.source, read_request(claim))
 
     async def give_up(self, claim: JobClaim) -> None:
         """End a job that is not submitted again: its submit is lost, or its deadline has passed.
@@ -110,27 +111,27 @@ class Submitter:
     async def submit(self, claim: JobClaim) -> None:
         """Submit the job, and store the outcome in its row."""
         deps, opened = self._deps, self._streams.get(claim.id)
-        account, speech, request = deps.source.account, Speech(**(claim.request or {})), None
+        account, wanted, request = deps.source.account, read_request(claim), None
+        streaming: StreamingProvider | None = None
         stream: StreamedJob | None = None
         try:
-            if opened is None:
-                provider = require_submitting(deps.source.provider)
-                request = call_provider(provider.submit_request, account, speech, claim.submit_key or "")
+            if opened is None or isinstance(wanted, Task):
+                request = build_request(deps.source, wanted, claim.submit_key or "")
             else:
                 streaming = require_streaming(deps.source.provider)
-                request = call_provider(streaming.stream_request, account, speech)
+                request = call_provider(streaming.stream_request, account, wanted)
             if not await self._write(
                 lambda connection: job_leases.begin_submit(connection, claim, streamed=opened is not None)
             ):
                 return  # cancelled, or held by another process
             response = await deps.send(self.kind(claim), request)
-            if opened is None:
-                submitted = call_provider(provider.read_submit, account, response)
+            if streaming is None:
+                submitted = read_submitted(deps.source, wanted, response)
             else:
                 stream = call_provider(streaming.read_stream, account, response)
                 submitted = Submitted(stream.job_id, Running("submitted"))
         except (ProviderError, UnusableAddress) as error:
-            _redact_options(error, speech)
+            _redact_request(error, wanted)
             deps.telemetry.job_submitted(claim.source, claim.id, error.reason, error)
             if request is None and not claim.submits:  # nothing was sent, now or before
                 await self._end(claim, JobState.FAILED, error.reason, str(error))
@@ -252,8 +253,8 @@ class Submitter:
         return 0.8 + 0.4 * self._deps.rng.random()
 
 
-def _redact_options(error: ReceiverError, speech: Speech) -> None:
-    """Remove secrets that were passed on as options from the message: the service may quote what it was sent."""
-    secrets = secret_texts(speech.options)
+def _redact_request(error: ReceiverError, request: JobRequest) -> None:
+    """Remove secrets in options, or in a task's body, from the message: the service may quote what it was sent."""
+    secrets = secret_texts(request.body if isinstance(request, Task) else request.options)
     if secrets:
         error.args = (Redactor(secrets)(str(error)),)

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Scope
 
 from receiver.errors import AudioError, NotFound
+from receiver.model.file_kind import FileKind, kind_of_file
 from receiver.store import artifacts, short_ids
 from receiver.store.artifacts import ArtifactRow
 from receiver.web.api.context import ApiContext
@@ -23,6 +24,7 @@ from receiver.web.api.ranges import Unsatisfiable, read_range
 log = structlog.get_logger("receiver.api")
 
 MAX_FILES = 1000
+_AUDIO = r"audio/[a-z0-9.+-]+"
 
 
 class AudioQuery(RequestModel):
@@ -110,7 +112,10 @@ def _unreadable(error: Exception) -> ProblemError:
 
 
 def _headers(row: ArtifactRow, event_id: str) -> dict[str, str]:
-    kind = row.content_type if re.fullmatch(r"audio/[a-z0-9.+-]+", row.content_type) else "audio/octet-stream"
+    known = kind_of_file(row.content_type) is not FileKind.AUDIO or re.fullmatch(_AUDIO, row.content_type)
+    kind = row.content_type if known else "audio/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
     extension = re.sub(r"[^a-z0-9]", "", row.format.lower())[:10] or "bin"
     return {
         "Content-Type": kind,

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, RootModel
+from pydantic import Field, JsonValue, RootModel
 
+from receiver.model.file_kind import FileKind
 from receiver.web.api.fields import ResponseModel, SafeText
 from receiver.web.api.models import Job
 
 
 class SavedFile(ResponseModel):
-    """An audio file that `speech` has saved."""
+    """A file that `speech` or `task submit` has saved."""
 
     path: Annotated[SafeText, Field(description="A file, or the address in the audio storage without `--output`.")]
     bytes: int
     sha256: str
+    kind: FileKind
     content_type: str
     format: str
     duration_seconds: float | None
@@ -30,6 +32,10 @@ class SpeechResult(Job):
     """What `speech` did: the job, and its audio."""
 
     files: Annotated[list[SavedFile], Field(description="Empty if the job failed, or its audio was not saved.")]
+    result: Annotated[
+        JsonValue,
+        Field(description="What the service reports beside its files, such as a transcript; null if nothing."),
+    ]
     elapsed_seconds: Annotated[float, Field(description="From the start of the command to its end.")]
     error: Annotated[SafeText | None, Field(description="Why there are no files.")]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from receiver.clock import Clock
     from receiver.engine.audit import ChangeRecorder
+    from receiver.engine.jobs.requests import JobRequest
     from receiver.engine.jobs.streaming import StreamStart
     from receiver.engine.operations import OperationService
     from receiver.engine.plugins import Registry
@@ -37,7 +38,7 @@ class ApiContext:
         polled: the sources whose jobs are polled.
         running: whether the store is open; while it is not, every operation is refused.
         wake: called after runs became due.
-        submit: (recorder, source, speech, client key) to the job's row, and whether it is new; see `JobService.submit`.
+        submit: (recorder, source, request, client key) to the job's row, and whether it is new; as `JobService.submit`.
         submit_stream: as `submit`, for a job whose audio is streamed; see `StreamService.submit`.
         open_stream: (a job's row, its stream) to the audio as it is made; see `StreamService.open`.
         wait_until_submitted: (job id, seconds) to the row, once it is not `submitting`, or after these seconds.
@@ -62,7 +63,7 @@ class ApiContext:
     polled: Collection[str]
     running: Callable[[], bool]
     wake: Callable[[], None]
-    submit: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[tuple[Row, bool]]]
+    submit: Callable[[ChangeRecorder, str, JobRequest, str | None], Awaitable[tuple[Row, bool]]]
     submit_stream: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[StreamStart]]
     open_stream: Callable[[Row, StreamedJob], AbstractAsyncContextManager[LiveAudio]]
     wait_until_submitted: Callable[[str, float], Awaitable[Row]]

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from receiver.model.audit import AuditState, Via
+from receiver.model.file_kind import FileKind
 from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
 from receiver.store.run_errors import ErrorGroup, ErrorGroups
-from receiver.store.states import JobState, RunState
+from receiver.store.states import JobKind, JobState, RunState
 from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after
 
 EventState = Literal["quarantined", "open", "dead", "done"]
@@ -132,9 +133,10 @@ class Attempt(ResponseModel):
 
 
 class Artifact(ResponseModel):
-    """A fetched audio file."""
+    """A fetched file: audio; of a task also another kind."""
 
     n: int
+    kind: FileKind
     audio: Annotated[str, Field(description="The path of its bytes on this listener.")]
     address: Annotated[str, Field(description="Where it is stored: a path, or an object's address.")]
     bytes: int
@@ -149,7 +151,7 @@ class Artifact(ResponseModel):
 
 
 class StoredAudio(Artifact):
-    """A fetched audio file in a list, with what says which event it is of."""
+    """A fetched file in a list, with what says which event it is of."""
 
     event_id: EventId
     source: str
@@ -157,7 +159,7 @@ class StoredAudio(Artifact):
 
 
 class StoredAudioPage(ResponseModel):
-    """Audio files, those of the newest event first; the files of one event are on one page."""
+    """Fetched files, those of the newest event first; the files of one event are on one page."""
 
     items: list[StoredAudio]
     next: _Next
@@ -242,9 +244,10 @@ class Edited(ResponseModel):
 
 
 class Job(ResponseModel):
-    """A speech job that the receiver submitted or watches."""
+    """A job that the receiver submitted or watches."""
 
     id: Annotated[JobId, Field(description="The receiver's id.")]
+    kind: Annotated[JobKind | None, Field(description="What was submitted; null if it was submitted elsewhere.")]
     source: str
     job_id: Annotated[str | None, Field(description="The provider's id; null until it has accepted the job.")]
     state: JobState

@@ -43,6 +43,7 @@ from receiver.web.api.setup_models import ProcessList, SourceList
 from receiver.web.api.speech import speak
 from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
+from receiver.web.api.tasks import submit_task
 from receiver.web.api.voices import list_voices
 
 _LOCATION = {"Location": "The job's path."}
@@ -57,6 +58,13 @@ _ACCEPTED = {
     200: ResponseSpec("What matches, for `dry_run`.", DryRun),
 }
 _NO_SUCH = {404: _NO_HANDLER, **_NOT_INDEXED}
+_SUBMITTED = {202: ResponseSpec("The job: submitted, or about to be.", Job, headers=_LOCATION)}
+_NOT_SUBMITTED = {
+    402: "The account at the service cannot pay.",
+    404: _NO_SOURCE,
+    422: "The service does not accept it, or the idempotency key belongs to another request.",
+    502: "The service refused the API key, or it is unknown whether it accepted the job.",
+}
 
 ROUTES = (
     Operation(
@@ -66,7 +74,7 @@ ROUTES = (
         "Submit speech",
         "speech",
         {
-            202: ResponseSpec("The job: submitted, or about to be.", Job, headers=_LOCATION),
+            **_SUBMITTED,
             200: ResponseSpec(
                 "The job that this idempotency key created before; or, for `stream`, the audio while it is made.",
                 Job,
@@ -74,12 +82,16 @@ ROUTES = (
                 headers={**_LOCATION, "Job-Id": "The job's id, where the response is audio."},
             ),
         },
-        {
-            402: "The account at the service cannot pay.",
-            404: _NO_SOURCE,
-            422: "The service does not accept it, or the idempotency key belongs to another request.",
-            502: "The service refused the API key, or it is unknown whether it accepted the job.",
-        },
+        _NOT_SUBMITTED,
+    ),
+    Operation(
+        "POST",
+        "/v1/tasks",
+        submit_task,
+        "Submit a task of any kind",
+        "speech",
+        _SUBMITTED | {200: ResponseSpec("The job that this idempotency key created before.", Job, headers=_LOCATION)},
+        _NOT_SUBMITTED,
     ),
     Operation(
         "GET",

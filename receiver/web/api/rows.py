@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.engine.replay import NotReplayable, reverify
+from receiver.model.file_kind import kind_of_file
 from receiver.model.json_body import document_of
 from receiver.model.redact import Redactor
 from receiver.model.redact_json import redact_json, redact_own_secrets
@@ -14,6 +15,7 @@ from receiver.providers import types
 from receiver.providers.pass_through import show_options
 from receiver.providers.protocols import WebhookProvider
 from receiver.settings import Settings
+from receiver.store.jobs import kind_of
 from receiver.web.api.fields import optional_utc
 from receiver.web.api.models import (
     Artifact,
@@ -42,6 +44,7 @@ def job_of(row: Any, redact: Redactor) -> Job:
     ended = row["state"] not in ("submitting", "watching")
     return Job(
         id=row["id"],
+        kind=kind_of(row),
         source=row["source"],
         job_id=row["job_id"],
         state=row["state"],
@@ -60,10 +63,10 @@ def job_of(row: Any, redact: Redactor) -> Job:
 
 
 def _shown_request(request: Any) -> Any:
-    """The submitted speech, without the texts of options such as `api_key`."""
-    return (
-        request if not request or "options" not in request else request | {"options": show_options(request["options"])}
-    )
+    """What was submitted, without the texts of options and of a task's fields such as `api_key`."""
+    if not request:
+        return request
+    return request | {name: show_options(request[name]) for name in ("options", "body") if name in request}
 
 
 def voice_of(voice: types.Voice, redact: Redactor) -> Voice:
@@ -149,6 +152,7 @@ def artifact_of(row: Any, settings: Settings) -> Artifact:
     """A row of the table of artifacts."""
     return Artifact(
         n=row["n"],
+        kind=kind_of_file(row["content_type"]),
         audio=f"{settings.server.root_path}/v1/events/{row['event_id']}/audio?n={row['n']}",
         address=row["address"],
         bytes=row["bytes"],

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from starlette.types import ASGIApp
 
 from receiver.engine.audit import Auditor
-from receiver.engine.jobs.commands import describe_speech
+from receiver.engine.jobs.commands import describe_request
 from receiver.engine.jobs.service import NoApiAccess
 from receiver.outbound.live_audio import StreamFailed
 from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
@@ -62,7 +62,7 @@ class SpeechRequest(StrictRequestModel):
     ] = False
 
 
-class SpeechHeaders(RequestModel):
+class SubmitHeaders(RequestModel):
     """The idempotency key, which makes it safe to repeat the request."""
 
     key: Annotated[
@@ -76,7 +76,7 @@ class SpeechHeaders(RequestModel):
 
 
 async def speak(
-    context: ApiContext, audit: Auditor, headers: SpeechHeaders, body: SpeechRequest
+    context: ApiContext, audit: Auditor, headers: SubmitHeaders, body: SpeechRequest
 ) -> ApiResponse | ASGIApp:
     """Submit speech to a service. The job is stored before the request is sent, and survives a crash.
 
@@ -90,7 +90,7 @@ async def speak(
     """
     require_source(context, body.source)
     speech = Speech(**body.model_dump(exclude={"source", "stream"}))
-    recorder = audit.single(**describe_speech(body.source, speech))
+    recorder = audit.single(**describe_request(body.source, speech))
     row: Row
     stream: StreamedJob | None = None
     try:
@@ -105,6 +105,15 @@ async def speak(
             return await open_audio_response(context, row, stream, location_header(context, row))
     if not body.stream or not new:
         row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
+    return submitted_response(context, row, new=new)
+
+
+def submitted_response(context: ApiContext, row: Row, *, new: bool) -> ApiResponse:
+    """The response for a job that was submitted, or is about to be.
+
+    Raises:
+        ProblemError: the service refused it, or it is unknown whether it was accepted.
+    """
     if row["job_id"] is None and row["state"] in (JobState.FAILED, JobState.UNKNOWN):
         raise _refused(context, row)
     return ApiResponse(202 if new else 200, redacted_job(context, row), location_header(context, row))

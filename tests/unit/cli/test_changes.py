@@ -81,6 +81,10 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
         "Hello --source aitts --voice alloy --no-wait",
         {"operation": "speak", "changed": 1, "filter": {"source": "aitts", "voice": "alloy", "characters": 5}},
     ),
+    "task submit": (
+        "--source aitts --path /api/v1/tts --data - --no-wait",
+        {"operation": "submit_task", "changed": 1, "filter": {"source": "aitts", "path": "/api/v1/tts"}},
+    ),
     "events replay": (
         "--state dead --yes",
         {"operation": "replay", "changed": 25, "filter": {"state": "dead"},

@@ -13,7 +13,7 @@ from receiver.store.throttle_state import ThrottleState
 
 def row(state: str, **more: Any) -> dict[str, Any]:
     known = {"id": "job_1", "source": "audixa", "job_id": "gen-1", "state": state, "submits": 0, "deadline_at": 1e9}
-    return known | {"error": None, "error_code": None} | more
+    return known | {"error": None, "error_code": None, "kind": None} | more
 
 
 def failure(code: str, message: str) -> Event:
