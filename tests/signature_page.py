@@ -53,7 +53,9 @@ class Service(NamedTuple):
 
 SERVICES = [
     Service(*found)
-    for found in re.findall(r"^### ([^\n]+)\n\n(?:[^\n`#]+\n\n)?```toml\n(.*?)```\n\n```sh\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL)
+    for found in re.findall(
+        r"^### ([^\n]+)\n\n(?:[^\n`#]+\n\n)?```toml\n(.*?)```\n\n```sh\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL
+    )
 ]
 
 

@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 from receiver.model.event import COMPLETED, FAILED
 from receiver.model.scheme import Scheme
+from receiver.model.signature import PRESETS
 from receiver.providers.generic import Generic, generic_provider
 from receiver.providers.generic_spec import GenericSpec, status_path
 from receiver.providers.json_path import parse_path
@@ -165,14 +166,11 @@ _MOVED_PRESETS = {"github-like": "github", "stripe-like": "stripe"}
 
 def _moved_keys(given: dict[str, Any]) -> str:
     """What to write instead of `scheme` and `signature_header`."""
-    key, scheme, header = (
-        "scheme" if "scheme" in given else "signature_header",
-        given.get("scheme"),
-        given.get("signature_header"),
-    )
-    preset = _MOVED_PRESETS.get(str(scheme), str(scheme or "stripe"))
-    lines = [f"preset = {json.dumps(preset)}"]
-    if header is not None:
-        lines.append(f"header = {json.dumps(str(header))}")
-    old = " and ".join(name for name in ("scheme", "signature_header") if name in given)
-    return f"{key}: has moved. Write {' and '.join(lines)} in a table [sources.NAME.signature] instead of {old}"
+    old = [key for key in ("scheme", "signature_header") if key in given]
+    scheme = str(given.get("scheme") or "stripe")
+    preset = _MOVED_PRESETS.get(scheme, scheme)
+    lines = [f"preset = {json.dumps(preset if preset in PRESETS else '…', ensure_ascii=False)}"]
+    if given.get("signature_header") is not None:
+        lines.append(f"header = {json.dumps(str(given['signature_header']))}")
+    new = " and ".join(lines)
+    return f"{old[0]}: has moved. Write {new} in a table [sources.NAME.signature] instead of {' and '.join(old)}"

@@ -95,6 +95,7 @@ def test_a_header_that_would_identify_events_is_no_key_any_more_and_what_holds_i
         ('scheme = "elevenlabs"', ['preset = "elevenlabs"']),
         ('scheme = "stripe-like"\nsignature_header = "Acme-Sign"', ['preset = "stripe"', 'header = "Acme-Sign"']),
         ('signature_header = "Acme-Sign"', ['preset = "stripe"', 'header = "Acme-Sign"']),
+        ('scheme = "acme"', ['preset = "…"']),
     ],
 )
 def test_the_keys_that_described_the_signature_show_the_lines_that_replace_them(
@@ -105,6 +106,8 @@ def test_the_keys_that_described_the_signature_show_the_lines_that_replace_them(
     assert where == f"sources.voices.generic.{old.partition(' ')[0]}"
     old_keys = " and ".join(line.partition(" ")[0] for line in old.splitlines())
     assert what == f"has moved. Write {' and '.join(lines)} in a table [sources.voices.signature] instead of {old_keys}"
+    if "…" in lines[0]:
+        return
     table = "\n".join(["[sources.voices.signature]", *lines, "[sources.voices.generic]"])
     after = before.replace(old, "").replace("[sources.voices.generic]", table)
     assert source_of(write, after).receives_webhooks
