@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Keep compiled modules, even where an image disables them: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night bench-console kills listen-kills operation-kills model pooled chaos crash-images screenshots clean
+.PHONY: help demo serve test coverage check format bench bench-postgresql bench-history bench-night bench-console bench-rate-plan kills listen-kills operation-kills model pooled chaos crash-images screenshots clean
 
 help:
 	@echo "make demo    run the main workflow end to end on loopback and print what happened"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-history  measure what 1,000, 100,000 and 1,000,000 stored events cost, on each kind of store"
 	@echo "make bench-night  run the tasks of a night on call on 1,000,000 stored events, on each kind of store"
 	@echo "make bench-console  time every page of the console on 1,000,000 stored events, on each kind of store"
+	@echo "make bench-rate-plan  measure when a job of 40 seconds is known with 10 requests in 15 minutes, in real time"
 	@echo "make kills   kill the receiver 100 times under load, and measure the recovery"
 	@echo "make listen-kills  kill listen 100 times while events arrive, and compare what the application got"
 	@echo "make operation-kills  kill receivers 100 times while they change all that matches, and compare what was changed"
@@ -102,6 +103,10 @@ screenshots: $(VENV)/.dev
 
 bench-console: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.console $(if $(SHORT),--events 5000)
+
+# SHORT=1: a job of 5 seconds.
+bench-rate-plan: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.rate_plan $(if $(SHORT),--seconds 5)
 
 model: $(VENV)/.dev
 	@TTS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/unit/store/test_model.py -q

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
 import structlog
 from sqlalchemy import Connection
 
@@ -108,6 +112,14 @@ class Reservations:
         return at + LEARNING_SECONDS if at <= self._now else 0.0  # the clock was set back
 
 
+class _Reported(NamedTuple):
+    """What a response reported at `now`, and the kind of its request, if its bucket is new."""
+
+    limit: RateLimit
+    now: float
+    kind: RequestKind | None
+
+
 class RateBudget:
     """The rate limits of one source, in one process. All processes share them in the store.
 
@@ -143,30 +155,42 @@ class RateBudget:
         plan = rate_buckets.get(connection, self._source)
         return Reservations(connection, self._source, plan, now, self._learning, submits_wait=submits_wait)
 
-    async def record(self, kind: RequestKind, response: Response) -> bool:
-        """Store what a response reports of its bucket, if it does.
+    def record(self, kind: RequestKind, response: Response, used_up: Callable[[], None]) -> asyncio.Future[None] | None:
+        """Store what a response reports of its bucket, if it does: before all that the caller writes after this.
+
+        Nobody has to wait for it: what becomes of the request is stored whether this succeeds or not.
 
         Args:
             kind: of its request.
-
-        Returns:
-            Whether nothing is left, which pauses the bucket.
+            used_up: called after the commit if nothing is left, which pauses the bucket.
         """
         now = self._clock.now()
         limit = self._read(response, now)
         if limit is None:
             self._learning[kind] = NOT_LIMITED
-            return False
-        name = limit.bucket or ""
-        new = self._learned.get(kind) != name
-        await self._database.write(self._record, kind if new else None, limit, now)
-        self._learned[kind] = name
-        return limit.remaining == 0
+            return None
+        new = self._learned.get(kind) != (limit.bucket or "")
+        write = self._database.batch(self._record, _Reported(limit, now, kind if new else None))
 
-    def _record(self, connection: Connection, kind: RequestKind | None, limit: RateLimit, now: float) -> None:
-        rate_buckets.record(connection, self._source, limit, now)
-        if kind is not None:
-            rate_buckets.assign(connection, self._source, kind, limit.bucket or "")
+        def written(done: asyncio.Future[None]) -> None:
+            if done.cancelled():
+                return
+            if (error := done.exception()) is not None:
+                log.warning("provider.rate_limit_not_stored", source=self._source, detail=str(error))
+                return
+            self._learned[kind] = limit.bucket or ""
+            if limit.remaining == 0:
+                used_up()
+
+        write.add_done_callback(written)
+        return write
+
+    def _record(self, connection: Connection, items: list[_Reported]) -> list[None]:
+        for limit, now, kind in items:
+            rate_buckets.record(connection, self._source, limit, now)
+            if kind is not None:
+                rate_buckets.assign(connection, self._source, kind, limit.bucket or "")
+        return [None] * len(items)
 
     def _read(self, response: Response, now: float) -> RateLimit | None:
         """The rate limit of a response, with the reset by our clock."""

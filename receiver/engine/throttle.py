@@ -133,6 +133,8 @@ class Throttle:
     async def send(self, kind: RequestKind, client: Client, request: Request, stop: asyncio.Event) -> Response:
         """Send a request whose scheduled time has come, and store the rate limit that its response reports.
 
+        That is stored before what the caller writes next.
+
         Args:
             stop: ends the wait for the rate limiter; the request is sent regardless.
 
@@ -140,13 +142,17 @@ class Throttle:
             Unavailable: as `outbound.api.call_api`.
             UnusableAddress: as `outbound.api.call_api`.
         """
+        return (await self._send(kind, client, request, stop))[0]
+
+    async def _send(
+        self, kind: RequestKind, client: Client, request: Request, stop: asyncio.Event
+    ) -> tuple[Response, asyncio.Future[None] | None]:
+        """As `send`; also the write of the rate limit, if the response reports one."""
         slot = await self._wait_for_slot(stop)
         response = await self._call_api(client, request)
         with self._lock:
             self._limiter.record_response(slot, self._clock.monotonic())
-        if await self.budget.record(kind, response):
-            self.pause_changed()
-        return response
+        return response, self.budget.record(kind, response, self.pause_changed)
 
     async def _call_api(self, client: Client, request: Request) -> Response:
         token = self._telemetry.request_sent(self._source, request.method, request.url)
@@ -228,7 +234,10 @@ class Throttle:
             until, reason = self._pause(kind)
             raise self._paused(until - self._clock.now(), reason)
         try:
-            return call_provider(read, await self.send(kind, client, request, stop))
+            response, recorded = await self._send(kind, client, request, stop)
+            if recorded is not None:
+                await asyncio.wait([recorded])
+            return call_provider(read, response)
         except ProviderError as error:
             now = self._clock.now()
             await self._write_pause(kind, error, pause_for_rate(error, now), now)

@@ -34,6 +34,7 @@ RATE_LIMITED: Mapping[str, tuple[str, ...]] = {
     "process.broken": (),
     "process.work_not_released": (),
     "provider.failed": ("call",),
+    "provider.rate_limit_not_stored": ("source",),
     "run.result_not_stored": ("event_id", "handler"),
     "stream.store_unavailable": (),
     "submit.not_stored": ("source", "job"),

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
+from sqlalchemy import text
 
 from receiver.model.poll_schedule import PollSchedule
 from receiver.simulator.limits import RateLimit
+from tests.integration.intake_support import Lines
 from tests.integration.outbound_support import ReceivedRequest, Say
 from tests.unit.engine.jobs.support import COMPLETED, PENDING, Polling, job_of, status
 
@@ -154,6 +156,7 @@ async def test_a_used_up_bucket_of_polls_does_not_stop_submits(up: Polling) -> N
     assert len(plan.begun) == 2
 
 
+@pytest.mark.parametrize("store_kind", ["sqlite", "postgresql"])
 async def test_many_jobs_share_the_requests_of_all_processes_and_each_gets_its_turn(up: Polling) -> None:
     plan = Plan(up, seconds=1e9)
     ids = [f"old-{number}" for number in range(12)]
@@ -201,3 +204,15 @@ async def test_without_headers_polls_are_as_the_schedule_says(up: Polling) -> No
     await up.pass_time(60)
     assert len(up.polls["a"]) >= 7
     assert up.times[0] == 0
+
+
+async def test_a_limit_that_cannot_be_stored_loses_no_submit(up: Polling, lines: Lines) -> None:
+    plan = Plan(up)
+    await plan.process()
+    with up.writing() as database:
+        refuse = "CREATE TRIGGER refuse BEFORE INSERT ON rate_buckets BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        database.transact(lambda connection: connection.execute(text(refuse)))
+    plan.submit()
+    await up.pass_time(5)
+    assert up.states() == {"watching": 1}
+    assert lines.of("provider.rate_limit_not_stored")
