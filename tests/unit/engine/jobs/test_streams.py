@@ -91,9 +91,10 @@ async def test_a_job_is_stored_submitted_once_by_its_own_process_and_then_watche
     assert (begun.new, begun.row["state"], begun.row["job_id"]) == (True, "watching", "a")
     assert begun.stream is not None
     assert (begun.stream.url, begun.stream.headers, begun.stream.format) == ("https://live.example/a", {}, "mp3")
-    await up.pass_time(LEASE_SECONDS)
+    await up.jump(LEASE_SECONDS + 1)
+    await up.jump(LEASE_SECONDS + 1)
     assert len(up.submits) == 1
-    assert len(up.times) > 1
+    assert up.times
 
 
 @pytest.mark.parametrize("say", [Say(500), Say(202, {}, b"{}"), Say(202, {}, b"x" * 50, cut=10), error(503, "X")])
@@ -103,7 +104,8 @@ async def test_a_submit_whose_outcome_is_lost_is_unknown_and_never_repeated(up: 
     await loop_of(up)
 
     begun = await start(up, loop)
-    await up.pass_time(10 * LEASE_SECONDS)
+    await up.jump(LEASE_SECONDS + 1)
+    await up.jump(LEASE_SECONDS + 1)
 
     assert begun.stream is None
     assert row(up, begun.row["id"])["state"] == "unknown"
@@ -119,7 +121,8 @@ async def test_a_process_that_dies_in_the_request_leaves_the_job_unknown(up: Pol
         assert claim is not None
         assert database.transact(lambda connection: job_leases.begin_submit(connection, claim, streamed=True))
 
-    await up.pass_time(2 * LEASE_SECONDS)
+    await up.jump(LEASE_SECONDS + 1)
+    await up.jump(1)
 
     assert (row(up, id)["state"], row(up, id)["error_code"]) == ("unknown", "submit_lost")
     assert up.submits == []
@@ -132,7 +135,8 @@ async def test_a_process_that_dies_before_the_request_leaves_a_job_as_any_other(
     with up.writing() as database:
         assert database.transact(job_leases.claim_new, id, NOW, Lease("dead", NOW + LEASE_SECONDS)) is not None
 
-    await up.pass_time(2 * LEASE_SECONDS)
+    await up.jump(LEASE_SECONDS + 1)
+    await up.jump(1)
 
     assert row(up, id)["state"] == "watching"
     assert paths(up) == ["/api/v1/tts"]
@@ -146,7 +150,8 @@ async def test_a_refusal_that_can_be_retried_is_retried_with_a_key_and_without_a
 
     assert begun.stream is None
     assert (begun.row["state"], begun.row["submits"], begun.row["streamed"]) == ("submitting", 0, 0)
-    await up.pass_time(120)
+    await up.jump(120)
+    await up.jump(1)
     assert paths(up) == ["/api/v1/tts/stream", "/api/v1/tts"]
     assert up.submits[1].headers["idempotency-key"] == begun.row["submit_key"]
     assert row(up, begun.row["id"])["state"] == "watching"
@@ -172,7 +177,8 @@ async def test_a_source_that_is_not_free_soon_submits_the_job_without_a_stream(u
     begun = await start(up, loop)
 
     assert (begun.new, begun.stream, begun.row["state"]) == (True, None, "submitting")
-    await up.pass_time(60)
+    await up.jump(60)
+    await up.jump(1)
     assert paths(up) == ["/api/v1/tts"]
 
 
