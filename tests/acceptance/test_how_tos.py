@@ -34,8 +34,10 @@ def alike(text: str) -> str:
 
 
 def is_shown(printed: str, shown: str) -> bool:
-    """Whether a page shows what was printed; `…` stands for what it leaves out."""
-    return bool(re.fullmatch(re.escape(alike(shown)).replace("…", "[^\n]*"), alike(printed)))
+    """Whether a page shows what was printed; `…` stands for what it leaves out, and as a line for lines."""
+    lines = alike(shown).splitlines(keepends=True)
+    patterns = ["(.*\n)*" if line.strip() == "…" else re.escape(line).replace("…", "[^\n]*") for line in lines]
+    return bool(re.fullmatch("".join(patterns), alike(printed)))
 
 
 def ending_jobs(provider: Provider) -> str:
