@@ -161,7 +161,8 @@ def run_handler(
         audio: the result of `ctx.audio()`: an audio file's bytes (`wav()` makes some) or its path. Format, duration and
             digest are read from the file. Bytes are written to a folder that is deleted afterwards. An exception, such
             as `AudioGone("…")`, is raised by `ctx.audio()`. A list is the result of `ctx.audio_files()`, and its first
-            item that of `ctx.audio()`. Without any, both raise.
+            item that of `ctx.audio()`. Without any, both raise. A path that ends with `.json`, `.srt`, `.vtt` or `.txt`
+            may be a document, as a task has them: `ctx.artifacts()` returns it.
         options: the keys of the handler's `[handlers.NAME]` table, including bounds such as `attempts`.
         attempt: the number of this attempt, from 1; if the last one fails, the run is `dead`.
         http: the transport of `ctx.http`, such as `httpx.MockTransport(respond)`; None for the network, as in the

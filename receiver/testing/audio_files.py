@@ -15,12 +15,17 @@ from receiver.engine.context import Artifact
 from receiver.engine.links import AudioLinks
 from receiver.errors import AudioRefused, NoAudio
 from receiver.model.event import Event, JobCompleted
+from receiver.model.file_kind import FileKind, kind_of_file
+from receiver.outbound.documents import read_document
 from receiver.outbound.folder import LocalFolder
-from receiver.outbound.formats import SNIFF_BYTES, read_facts, sniff, sniff_file
+from receiver.outbound.formats import SNIFF_BYTES, Facts, read_facts, sniff, sniff_file
 from receiver.store.artifacts import ArtifactRow
 
 API_URL = "http://127.0.0.1:8081"
 """What the artifacts' links begin with: the default address of the private listener."""
+
+DOCUMENTS = frozenset({".json", ".srt", ".vtt", ".txt"})
+"""The extensions of a test's files that may be documents, as a task has them."""
 
 AudioSource = bytes | Path | Exception
 """One audio file of a test: its bytes, its path, or the exception that fetching it raises."""
@@ -33,11 +38,15 @@ class AudioFiles(NamedTuple):
 
     async def first(self) -> Artifact:
         """As `Context.audio`."""
-        return self._all_of(self.files[:1])[0]
+        (first,) = self._all_of(self.files[:1])
+        return first if first.kind is FileKind.AUDIO else (await self.all())[0]
 
     async def all(self) -> tuple[Artifact, ...]:
         """As `Context.audio_files`."""
-        return self._all_of(self.files)
+        found = tuple(file for file in self._all_of(self.files) if file.kind is FileKind.AUDIO)
+        if not found:
+            raise NoAudio("None of the files of this test is audio.")
+        return found
 
     async def artifacts(self) -> tuple[Artifact, ...]:
         """As `Context.artifacts`."""
@@ -83,12 +92,15 @@ def _file(event: JobCompleted, n: int, file: AudioSource, folder: Path) -> Artif
 
 def _artifact(event: Event, n: int, path: Path) -> Artifact:
     kind = sniff_file(path)
+    if kind is None and path.suffix in DOCUMENTS:
+        kind = read_document(path.read_bytes(), "text/plain")
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if kind is None:
         raise ValueError(
             "audio= is not in a supported audio format. wav() makes audio; with audio=AudioError(…) ctx.audio() fails."
         )
+    is_audio = kind_of_file(kind.content_type) is FileKind.AUDIO
     row = ArtifactRow(
         event_id=event.id,
         n=n,
@@ -99,7 +111,7 @@ def _artifact(event: Event, n: int, path: Path) -> Artifact:
         format=kind.name,
         fetched_at=event.received_at.timestamp(),
         fetch_seconds=0.0,
-        **dataclasses.asdict(read_facts(path, kind)),
+        **dataclasses.asdict(read_facts(path, kind) if is_audio else Facts()),
     )
     real = path.resolve()  # a test's file may be a link
     storage = LocalFolder(real.parent)
