@@ -109,7 +109,7 @@ async def _save_all(
             path=None, **{name: getattr(row, name) for name in facts}, _stream=partial(storage.stream, row.address)
         )
         await save_artifact(artifact, path, policy)
-        kind = "" if artifact.kind is FileKind.AUDIO else f"{artifact.kind}, "
+        kind = "" if artifact.kind in (FileKind.AUDIO, row.format) else f"{artifact.kind}, "
         echo(f"{path}: {kind}{row.format}, {row.bytes:,} bytes", f"  SHA-256 {row.sha256}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
 from receiver.model.timestamps import utc_text
@@ -34,7 +36,8 @@ def failure_reason(row: Row, event: Event | None) -> str:
     message = row["error"] or f"The job {id} is {state}."
     if state == JobState.UNKNOWN:
         return f"The job {id} is unknown: {message}"
-    if row["error_code"] == "provider_invalid" and "voice" in message.lower() and "tts-receiver voices" not in message:
+    of_voice = row["kind"] != JobKind.TASK and re.search(r"\bvoice", message, re.IGNORECASE)
+    if row["error_code"] == "provider_invalid" and of_voice and "tts-receiver voices" not in message:
         return f"{message} `tts-receiver voices --source {source}` lists them."
     return str(message)
 

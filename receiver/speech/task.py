@@ -127,7 +127,7 @@ class _Run:
             if kind_of(row) is not JobKind.TASK:
                 return self._not_fetched(row, error)
             if self._task.output is not None:
-                return self._result((), (), f"The task {row['id']} is completed, without files to save.")
+                return self._result((), (), f"The task {row['id']} is completed, without files to save. {_see(row)}")
             files = ()
         except (AudioError, NotFound) as error:
             return self._not_fetched(row, error)
@@ -257,6 +257,10 @@ class _Run:
             raise RuntimeError("a result needs the job's row")
         seconds = self._client.clock.monotonic() - self._started
         return SpeechResult(self._row, files, paths, seconds, message, self._result_value)
+
+
+def _see(row: Row) -> str:
+    return f"`tts-receiver events show {row['event_id']}` has what it reported."
 
 
 def _noun(file: Artifact) -> str:

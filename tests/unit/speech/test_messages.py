@@ -41,6 +41,8 @@ def test_what_was_refused_or_is_unknown_says_why() -> None:
     assert failure_reason(row("unknown", error="Nobody knows."), None) == "The job job_1 is unknown: Nobody knows."
     voice = failure_reason(row("failed", error="No such voice.", error_code="provider_invalid"), None)
     assert voice.endswith("`tts-receiver voices --source audixa` lists them.")
+    other = failure_reason(row("failed", error_code="provider_invalid", error="finevoice answers 404."), None)
+    assert other == "finevoice answers 404."
 
 
 def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
