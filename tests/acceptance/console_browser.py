@@ -44,12 +44,21 @@ def console_tab(**context: Any) -> Iterator[Tab]:
     options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root with one
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=options)
-        page = browser.new_context(**context).new_page()
-        page.set_default_timeout(PATIENCE * 1000)
-        tab = Tab(page)
-        page.on("console", lambda line: tab.complaints.append(line.text) if line.type in ("warning", "error") else None)
-        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
         try:
-            yield tab
+            yield tab_of(browser.new_context(**context).new_page())
         finally:
             browser.close()
+
+
+def tab_of(page: Any) -> Tab:
+    """A page that records what the browser complains about."""
+    page.set_default_timeout(PATIENCE * 1000)
+    tab = Tab(page)
+    page.on("console", lambda line: tab.complaints.append(line.text) if line.type in ("warning", "error") else None)
+    page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    return tab
+
+
+def another_browser(tab: Tab, **context: Any) -> Tab:
+    """A page of somebody else, with cookies of its own; `context` as for `console_tab`."""
+    return tab_of(tab.page.context.browser.new_context(**context).new_page())
