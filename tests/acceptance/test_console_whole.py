@@ -1,4 +1,4 @@
-"""An operator's whole way through the console: find what failed, read why, repair and replay it, hear it; by who may."""
+"""An operator's whole way through the console: find what failed, read why, repair it, replay it, and hear it."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ function switchTheme() {
 
 // live: regions are replaced by those of the same page, read again
 
+const LATEST = 20000; // a page that takes longer will not come
 const live = { paused: false, lost: false, ended: false, scrolled: 0, held: false, timer: 0, reading: false, last: 0 };
 const regions = () => $$("[data-live]");
 const kept = new Map();
@@ -73,7 +74,9 @@ async function refresh() {
   if (busy()) return plan(1000);
   live.reading = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
+    const answer = await fetch(location.href, {
+      headers: { Accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(LATEST),
+    });
     live.ended = answer.status === 401 || answer.type === "opaqueredirect"; // the session; what was typed stays
     if (!answer.ok) throw new Error(String(answer.status));
     const text = await answer.text();
@@ -143,6 +146,17 @@ function pause() {
   showLive();
   if (!live.paused) plan(0);
 }
+
+// a form is sent once, however often its button is pressed
+
+function sendOnce(event) {
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  if (event.target.dataset.sent !== undefined) return event.preventDefault();
+  event.target.dataset.sent = "";
+}
+
+addEventListener("submit", sendOnce);
+addEventListener("pageshow", () => { for (const form of $$("form[data-sent]")) delete form.dataset.sent; });
 
 // copying
 
