@@ -91,7 +91,7 @@ class Scene:
     """A receiver that runs.
 
     Attributes:
-        ids: of what the pages show: the events `spoken` and `failed`, and the job `spoken_job`.
+        ids: of what the pages show: the events `spoken` and `failed`, the job `spoken_job`, and the `operation`.
     """
 
     site: Site
@@ -116,6 +116,8 @@ class Scene:
             "replay": "/runs/replay?state=dead&reason=no_such_voice",
             "edit": f"/events/{self.ids['failed']}/edit",
             "speak": "/speak",
+            "operations": "/operations",
+            "operation": f"/operations/{self.ids['operation']}",
         }
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +186,9 @@ def _happen(made: Scene) -> None:
         body = completed(f"forged-{number}")
         assert (sender.send(server.public, body, signed_headers(body, secret="not-the-secret-0123")) or (0,))[0] == 401
     sender.close()
+    made.ids["operation"] = made.post("/v1/runs/replay", {"reason": "no_order", "state": "dead"})["id"]
+    finished = "SELECT count(*) AS n FROM operations WHERE state = 'completed'"
+    until("the operation is completed", lambda: made.site.rows(finished)[0]["n"])
     open_ = "SELECT count(*) AS n FROM runs WHERE state IN ('pending', 'running')"
     until("all runs have ended", lambda: made.site.rows(open_)[0]["n"] == 0)
 

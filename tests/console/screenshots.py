@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.console_browser import browser_program
-from tests.acceptance.support import until
+from tests.acceptance.console_browser import browser_program, console_tab
+from tests.acceptance.support import Site, until
 from tests.console.scene import Scene, scene
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -28,6 +28,19 @@ FORMS: dict[str, dict[str, Any]] = {
     "-dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "-phone": {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "is_mobile": True},
 }
+
+
+def take_login(folder: Path, images: Path) -> None:
+    """Write the pictures of the login, of a receiver with a token."""
+    site = Site(folder).configure('[api]\ntokens = ["token-of-the-pictures-0123456789"]')
+    try:
+        server = site.start()
+        for suffix, form in FORMS.items():
+            with console_tab(**form) as tab:
+                tab.page.goto(f"{server.private}/console")
+                tab.page.screenshot(path=str(images / f"console-login{suffix}.png"))
+    finally:
+        site.close()
 
 
 def take(made: Scene, images: Path, only: list[str]) -> None:
@@ -69,6 +82,8 @@ def main() -> int:
         made.mkdir()
         with scene(Path(name) / "site") as shown:
             take(shown, made, args.only)
+        if not args.only or "login" in args.only:
+            take_login(Path(name) / "login", made)
         for picture in sorted(made.iterdir()):
             to = args.into / picture.name
             subprocess.run([quantize, "--force", "--strip", "64", "--output", to, picture], check=True)
