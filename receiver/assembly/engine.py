@@ -189,6 +189,7 @@ def build_jobs(
         lambda name: why_no_api_access(parts.settings, name),
         clock=parts.clock,
         rng=parts.rng,
+        refused=parts.telemetry.submit_refused,
     )
     for name, source in sources.items():
         guard = AddressGuard(parts.settings.sources[name].allow_private_addresses)

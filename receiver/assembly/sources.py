@@ -22,6 +22,7 @@ def job_sources(settings: Settings) -> dict[str, JobSource]:
             source.receives_webhooks,
             settings.search.metadata,
             source.max_stream_characters,
+            source.budget,
         )
         for name, source in settings.sources.items()
         if isinstance(provider := source.provider, PollingProvider) and source.api_key is not None

@@ -24,7 +24,8 @@ class Parsed(NamedTuple):
         type: the event type.
         job_id: the provider's job id, or None.
         payload: normalised fields: `status`, `audio_endpoint`, `audio_url`, `audio_url_expires_at`,
-            `chars_charged`, `metadata`, `error {code, message}` where known; the whole body for other types.
+            `chars_charged`, `credits_used`, `metadata`, `error {code, message}` where known; the whole body for other
+            types.
         notes: slugs of anomalies, for the log.
         event_id: the event's own id in the signed body; None if it has none. Only for an event that ends no job.
     """

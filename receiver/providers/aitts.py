@@ -6,10 +6,12 @@ Wire facts: the service's founding documents and its public webhook documentatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
 from receiver.errors import MalformedDelivery
+from receiver.model.charge import read_charge
 from receiver.model.delivery import Headers, Parsed
 from receiver.model.event import COMPLETED, FAILED, TERMINAL, TEST
 from receiver.providers.aitts_account import AccountWebhook
@@ -94,16 +96,17 @@ class Aitts(AccountWebhook, JsonTasks):
         return post_json(account, _SUBMIT_PATH, headers, fields, speech.options)
 
     def read_submit(self, account: Account, response: Response) -> Submitted:
-        """Read the 202 `{"success", "data": {"job_id", "status", …}}`."""
+        """Read the 202 `{"success", "data": {"job_id", "status", "chars_charged", …}}`."""
         context = RequestContext(self.name, account, codes=SUBMIT_CODES)
         document = read_object(context, response)
-        return submitted(
+        accepted = submitted(
             context,
             response,
             document,
             _data(document).get("job_id"),
             lambda job_id: _read(context, job_id, response, document),
         )
+        return replace(accepted, charge=read_charge(_data(document)))
 
     def stream_request(self, account: Account, speech: Speech) -> Request:
         """`POST /api/v1/tts/stream`: short texts only, and no other options. It has no idempotency key."""

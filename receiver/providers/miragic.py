@@ -6,15 +6,17 @@ Wire facts: the service's founding documents. They have four names for the field
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from receiver.model.charge import CREDITS
 from receiver.providers.audio_urls import AudioUrls
 from receiver.providers.fields import error_detail, pick, status_word, unwrap, web_addresses
 from receiver.providers.outcomes import completed, failed, running, submitted
 from receiver.providers.requests import get, key_header, path_segment, post_form
 from receiver.providers.responses import RequestContext, read_object
 from receiver.providers.tasks import JsonTasks
-from receiver.providers.types import Account, Capabilities, Request, Response, Speech, Status, Submitted
+from receiver.providers.types import Account, Capabilities, Ended, Request, Response, Speech, Status, Submitted
 from receiver.providers.validation import check_speech
 
 _VOICES = (
@@ -67,10 +69,18 @@ def _read(context: RequestContext, job_id: str, response: Response, document: Ma
     match status_word(value):
         case "completed":
             urls = _audio_urls(objects)
-            return completed(job_id, urls[:1], urls[1:])
+            return _with_credits(completed(job_id, urls[:1], urls[1:]), objects)
         case "failed":
-            return failed(job_id, error_detail(*objects))
+            return _with_credits(failed(job_id, error_detail(*objects)), objects)
     return running(context, response, document, value, progress=pick(objects, "progress"))
+
+
+def _with_credits(ended: Ended, objects: tuple[Mapping[str, Any], ...]) -> Ended:
+    """Add `creditsUsed` to the payload, if it is given."""
+    used = pick(objects, "creditsUsed")
+    if used is None:
+        return ended
+    return replace(ended, parsed=ended.parsed._replace(payload={**ended.parsed.payload, CREDITS: used}))
 
 
 def _audio_urls(objects: tuple[Mapping[str, Any], ...]) -> list[str]:

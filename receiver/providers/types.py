@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from receiver.model.charge import NO_CHARGE, Charge
 from receiver.model.delivery import Headers, Parsed
 from receiver.providers.provider_errors import (
     GenerationFailed,
@@ -153,10 +154,15 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A job that a provider has accepted; a fast one may have ended already."""
+    """A job that a provider has accepted; a fast one may have ended already.
+
+    Attributes:
+        charge: what the provider charges for it, if it says so now.
+    """
 
     job_id: str
     status: Status
+    charge: Charge = NO_CHARGE
 
 
 @dataclass(frozen=True, slots=True)

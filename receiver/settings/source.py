@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
+from receiver.model.budget import Budget
+from receiver.model.charge import MAX_DECIMALS
 from receiver.model.poll_schedule import PollSchedule
 from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import MIN_SIGNING_SECRET_BYTES
@@ -79,6 +82,19 @@ class Voices(Table):
     list: JsonPaths = ()
 
 
+class BudgetTable(Table):
+    """What a source may spend in a day (UTC): a submit that exceeds it is refused before it is sent."""
+
+    characters_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    credits_per_day: Annotated[Decimal, Field(gt=0, le=10**15, decimal_places=MAX_DECIMALS)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> BudgetTable:
+        if self.characters_per_day is None and self.credits_per_day is None:
+            raise ValueError("characters_per_day: is missing, and so is credits_per_day; a budget limits one or both")
+        return self
+
+
 class Source(Table):
     """One account at a provider.
 
@@ -102,6 +118,7 @@ class Source(Table):
     poll: Poll = Poll()
     signature: SignatureTable | None = None
     voices: Voices | None = None
+    budget_table: Annotated[BudgetTable | None, Field(alias="budget")] = None
     generic: GenericTable | None = None
 
     _provider: Provider = PrivateAttr()
@@ -264,6 +281,12 @@ class Source(Table):
     def account(self) -> Account:
         """The account, as an argument for the provider."""
         return Account(self.origin, self.api_key.get_secret_value() if self.api_key else None)
+
+    @property
+    def budget(self) -> Budget | None:
+        """What it may spend in a day (UTC); None for no limit."""
+        table = self.budget_table
+        return None if table is None else Budget(table.characters_per_day, table.credits_per_day)
 
     @property
     def schedule(self) -> PollSchedule:

@@ -5,11 +5,13 @@ Separate from events and jobs, because either can be stored first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
+from receiver.model.charge import NO_CHARGE, Charge, read_charge
 from receiver.model.event import COMPLETED, TERMINAL
 from receiver.store.schema import events, jobs
 from receiver.store.states import EventStatus, JobState
@@ -22,6 +24,7 @@ class TerminalEvent(NamedTuple):
 
     Attributes:
         at: when it was received, unix seconds.
+        payload: the event's, or its JSON text.
     """
 
     source: str
@@ -29,6 +32,13 @@ class TerminalEvent(NamedTuple):
     type: str
     event_id: str
     at: float
+    payload: Mapping[str, Any] | str
+
+
+TERMINAL_COLUMNS = (
+    events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at, events.c.payload,
+)  # fmt: skip
+"""The columns of an event for a `TerminalEvent`."""
 
 
 class WatchedJob(NamedTuple):
@@ -49,7 +59,7 @@ def find_terminal_event(connection: Connection, source: str, job_id: str) -> Ter
 
     An event in quarantine does not count; a poll that reports the same end releases it.
     """
-    statement = select(events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at).where(
+    statement = select(*TERMINAL_COLUMNS).where(
         events.c.key == job_id,
         events.c.source == source,
         events.c.type.in_(sorted(TERMINAL)),
@@ -82,13 +92,18 @@ def complete_watched(connection: Connection, watched: Iterable[WatchedJob], outc
 
 def complete_job(connection: Connection, id: str, event: TerminalEvent) -> None:
     """Complete the watched job with this id (ours) as the event reports."""
-    values = completion_values(final_state(event.type), event.at, event.event_id)
+    payload = json.loads(event.payload) if isinstance(event.payload, str) else event.payload
+    values = completion_values(final_state(event.type), event.at, event.event_id, read_charge(payload))
     connection.execute(update(jobs).where(jobs.c.id == id, _IS_WATCHED).values(**values))
 
 
-def completion_values(state: JobState, ended_at: float, event_id: str) -> dict[str, Any]:
+def completion_values(
+    state: JobState, ended_at: float, event_id: str, charge: Charge = NO_CHARGE
+) -> dict[str, Any]:  # fmt: skip
     """The columns of a job that has ended; `ended_at` in unix seconds."""
     return {
+        **charge.columns(),
+        "usage_pending": 1,
         "state": state,
         "ended_at": ended_at,
         "event_id": event_id,

@@ -15,7 +15,13 @@ from receiver.model.delivery import Delivery
 from receiver.model.duplicates import bodies_contradict, contradicts
 from receiver.model.event import OPPOSITE, TERMINAL
 from receiver.store import quarantine
-from receiver.store.completion import TerminalEvent, WatchedJob, complete_jobs, complete_watched
+from receiver.store.completion import (
+    TERMINAL_COLUMNS,
+    TerminalEvent,
+    WatchedJob,
+    complete_jobs,
+    complete_watched,
+)
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import event_metadata, events, runs
 from receiver.store.states import EventStatus, RunState
@@ -155,8 +161,7 @@ def release(connection: Connection, handlers: Mapping[str, Iterable[str]], now: 
     DIALECTS[connection.dialect.name].events.hold_keys(connection, keys)
     locked = select(events.c.id).where(*quarantined).order_by(events.c.id).with_for_update(key_share=True)
     connection.execute(locked)  # so that two transactions never wait for each other
-    columns = (events.c.source, events.c.key, events.c.type, events.c.id, events.c.received_at)
-    accepted = update(events).where(*quarantined).values(status=EventStatus.ACCEPTED).returning(*columns)
+    accepted = update(events).where(*quarantined).values(status=EventStatus.ACCEPTED).returning(*TERMINAL_COLUMNS)
     released = [TerminalEvent(*row) for row in connection.execute(accepted)]
     rows = [
         {"event_id": event.event_id, "handler": name, "state": RunState.PENDING, "due_at": now}
@@ -171,7 +176,7 @@ def release(connection: Connection, handlers: Mapping[str, Iterable[str]], now: 
 
 def _terminal_events(deliveries: Iterable[Delivery]) -> list[TerminalEvent]:
     return [
-        TerminalEvent(item.source, item.key, item.type, item.event_id, item.received_at)
+        TerminalEvent(item.source, item.key, item.type, item.event_id, item.received_at, item.payload)
         for item in deliveries
         if item.type in TERMINAL and not item.quarantined
     ]

@@ -14,7 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
+from receiver.model.charge import NO_CHARGE, Charge
 from receiver.model.printable import storable
+from receiver.store import usage
 from receiver.store.completion import completion_values
 from receiver.store.expressions import CheckedOnly
 from receiver.store.jobs import (
@@ -248,7 +250,13 @@ def reschedule_submit(
 
 
 def mark_submitted(
-    connection: Connection, claimed: JobClaim, job_id: str, now: float, first_at: float, deadline_at: float
+    connection: Connection,
+    claimed: JobClaim,
+    job_id: str,
+    now: float,
+    first_at: float,
+    deadline_at: float,
+    charge: Charge = NO_CHARGE,
 ) -> Row | None:
     """Record that the provider accepted the job under this id, and watch it. None if another process has claimed it.
 
@@ -259,13 +267,14 @@ def mark_submitted(
     hold_job_id(connection, job_id)
     if find_held(connection, *_claim_conditions(claimed)) is None:
         return find_one(connection, jobs.c.id == claimed.id, jobs.c.submitted_at == now)
-    values: Row = {"submitted_at": now, "error_code": None} | FREE
+    values: Row = {"submitted_at": now, "error_code": None, "usage_pending": 1} | charge.columns() | FREE
     other = find_held(connection, CheckedOnly(jobs.c.source) == claimed.source, jobs.c.job_id == job_id)
     if other is not None and other["request"] is not None:
         message = f"The provider returned the id of another job that was submitted here, {other['id']}: {job_id}."
         values |= {"state": JobState.FAILED, "ended_at": now, "error_code": "same_job", "error": message}
     else:
         if other is not None:
+            usage.forget(connection, other)
             connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
         values |= {"state": JobState.WATCHING, "job_id": job_id, **due_columns(first_at, now), "error": None}
         values["deadline_at"] = deadline_at
@@ -279,19 +288,26 @@ def mark_not_submitted(
     connection: Connection, claimed: JobClaim, state: JobState, now: float, code: str, error: str
 ) -> bool:
     """End a job that was not submitted (`failed`), or may have been (`unknown`). False as for `release`."""
-    values = {"state": state, "ended_at": now, "error_code": code, "error": storable(error)}
+    values = {"state": state, "ended_at": now, "error_code": code, "error": storable(error), "usage_pending": 1}
     return _write(connection, claimed, values | FREE)
 
 
 def complete(
-    connection: Connection, claimed: JobClaim, state: JobState, now: float, event_id: str, *, polls: int
+    connection: Connection,
+    claimed: JobClaim,
+    state: JobState,
+    now: float,
+    event_id: str,
+    charge: Charge = NO_CHARGE,
+    *,
+    polls: int,
 ) -> bool:
     """Complete a watched job whose end `event_id` reports. False as for `release`.
 
     Args:
         polls: 1 if a poll reported the end, 0 at the deadline.
     """
-    values = completion_values(state, now, event_id) | {"polls": claimed.polls + polls}
+    values = completion_values(state, now, event_id, charge) | {"polls": claimed.polls + polls}
     return _write(connection, claimed, values)
 
 

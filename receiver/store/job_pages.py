@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -22,8 +23,8 @@ from receiver.store.searches import IndexSearch, Order
 from receiver.store.states import JobState
 
 ALL: tuple[Any, ...] = tuple(jobs.c)
-SUMMARY = tuple(column for column in ALL if column is not jobs.c.request)
-"""All columns but the requested speech, which may be long."""
+SUMMARY = tuple(takewhile(lambda column: column is not jobs.c.request, ALL))
+"""All columns but the requested speech, which may be long, and those behind it."""
 PAGE_BYTES = 4 * 1024 * 1024
 """Bytes of requested speech on one page."""
 MAX_SOURCES = 60

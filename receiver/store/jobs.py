@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from receiver.errors import ReceiverError
+from receiver.model.budget import Budget, day_of, refusal
 from receiver.model.json_body import same_json
 from receiver.model.metadata import Pair
+from receiver.store import usage
 from receiver.store.completion import complete_job, find_terminal_event
 from receiver.store.dialect import DIALECTS
 from receiver.store.expressions import CheckedOnly
@@ -31,6 +33,8 @@ class NewJob:
         client_key: the idempotency key of our client's request; None if it had none.
         now: unix seconds; so is `deadline_at`.
         indexed: the pairs of its metadata by which lists find it.
+        characters: of its text.
+        budget: the source's; None for none.
     """
 
     id: str
@@ -42,6 +46,8 @@ class NewJob:
     deadline_at: float
     kind: JobKind = JobKind.SPEECH
     indexed: tuple[Pair, ...] = ()
+    characters: int = 0
+    budget: Budget | None = None
 
 
 class ClientKeyReused(ReceiverError):
@@ -65,7 +71,11 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
 
     Raises:
         ClientKeyReused: the client key belongs to another request.
+        BudgetExceeded: nothing is stored.
     """
+    reservation = None
+    if new.budget is not None:
+        reservation = usage.reserve(connection, new.source, new.budget, new.characters, new.now)
     statement = DIALECTS[connection.dialect.name].insert(jobs).on_conflict_do_nothing()
     values = {
         "id": new.id,
@@ -78,11 +88,15 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
         "kind": new.kind,
         "submit_key": new.submit_key,
         "client_key": new.client_key,
+        "characters": new.characters,
+        **({"usage_pending": 1} if reservation is None else {"counted": reservation.counted}),
     }
     known: Row | None = None
     while known is None:  # again, if the other job was deleted before it was read
         stored = connection.execute(statement.returning(*jobs.c), values).first()
         if stored is not None:
+            if reservation is not None:
+                reservation.write(connection)
             if new.indexed:
                 rows = [(new.id, *pair) for pair in new.indexed]
                 DIALECTS[connection.dialect.name].events.insert_metadata(connection, job_metadata.name, rows)
@@ -116,7 +130,7 @@ def watch(
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, **due_columns(first_at, now), "deadline_at": deadline_at}
     if known is None:
-        row = {"id": id, "source": source, "job_id": job_id, "created_at": now}
+        row = {"id": id, "source": source, "job_id": job_id, "created_at": now, "usage_pending": 1}
         connection.execute(insert(jobs).values(**row, **values))
     elif again:
         fresh = {"misses": 0, "ended_at": None, "event_id": None, "error": None, "error_code": None}
@@ -141,6 +155,7 @@ def adopt(connection: Connection, id: str, job_id: str, now: float, deadline_at:
     if other is not None and other["request"] is not None:
         return None
     if other is not None:
+        usage.forget(connection, other)
         connection.execute(delete(jobs).where(jobs.c.id == other["id"]))
     fresh = {"state": JobState.WATCHING, "job_id": job_id, **due_columns(now, now), "deadline_at": deadline_at}
     cleared = {"ended_at": None, "error": None, "error_code": None}
@@ -165,6 +180,24 @@ def complete_if_event_exists(connection: Connection, id: str, source: str, job_i
         complete_job(connection, id, event)
 
 
+def require_budget(connection: Connection, new: NewJob) -> None:
+    """Refuse what `enqueue` would refuse, as far as a reader can tell.
+
+    A write that is refused is undone, and those that share its transaction are repeated: refusals must be rare there.
+
+    Raises:
+        BudgetExceeded: as `enqueue`.
+    """
+    if new.budget is None:
+        return
+    used = usage.read_day(connection, day_of(new.now), new.source)
+    refused = refusal(new.budget, used, new.source, new.characters, new.now)
+    if refused is None:
+        return
+    if new.client_key is None or find_one(connection, jobs.c.client_key == new.client_key) is None:
+        raise refused
+
+
 # operations
 
 
@@ -182,7 +215,13 @@ def cancel(connection: Connection, id: str, now: float) -> bool:
     """
     waiting = (jobs.c.state == "submitting") & jobs.c.lease_until.is_(None) & (jobs.c.submits == 0)
     statement = update(jobs).where(jobs.c.id == id, or_(jobs.c.state.in_(["watching", "unknown"]), waiting))
-    values = {"state": JobState.CANCELLED, "lease_until": None, "lease_owner": None, "ended_at": now}
+    values = {
+        "state": JobState.CANCELLED,
+        "lease_until": None,
+        "lease_owner": None,
+        "ended_at": now,
+        "usage_pending": 1,
+    }
     return bool(connection.execute(statement.values(values)).rowcount == 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, or_, select, tuple_
 
 from receiver.model.ids import first_id_at
+from receiver.store import usage
 from receiver.store.dialect import DIALECTS
 from receiver.store.expressions import exists_for_row
 from receiver.store.schema import events, jobs, runs
@@ -87,6 +88,7 @@ def find_jobs(connection: Connection, before: float, after: tuple[float, str] | 
 
 def delete_jobs(connection: Connection, before: float, ids: Sequence[str]) -> int:
     """Delete the jobs among these that ended before `before` and have no event; return how many."""
+    usage.reconcile_jobs(connection, ids)  # what they have used stays
     ended_at = func.coalesce(jobs.c.ended_at, before)  # not the column: no index is to be searched for it
     conditions = (jobs.c.id.in_(ids), ended_at < before, _has_no_event())
     return connection.execute(delete(jobs).where(*conditions)).rowcount

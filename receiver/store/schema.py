@@ -29,7 +29,7 @@ from receiver.model.audit import AuditState
 from receiver.store.constraints import NAMES, one_of, where
 from receiver.store.states import EventStatus, JobState, RunState
 
-HEAD = "0020"
+HEAD = "0021"
 """The newest migration; a test compares it with the scripts."""
 
 metadata = MetaData(naming_convention=NAMES)
@@ -269,10 +269,19 @@ jobs = Table(
     Column("streamed", Integer),
     # When a poll last found that it was running.
     Column("polled_at", Double),
-    # The requested speech or task; NULL for a job that was submitted elsewhere. Last, because it may be large.
+    # The requested speech or task; NULL for a job that was submitted elsewhere. Behind what lists show.
     Column("request", JSON),
     # `speech` or `task`; NULL for a job that was submitted elsewhere, or by an older release: then it is speech.
     Column("kind", _TEXT),
+    # How many characters the requested text has; NULL for a job that was submitted elsewhere.
+    Column("characters", BigInteger),
+    # What the provider reported as charged; NULL if it has not. Credits are a decimal number as text, to be exact.
+    Column("chars_charged", BigInteger),
+    Column("credits_used", _TEXT),
+    # What `usage` counts of this job; NULL for nothing.
+    Column("counted", JSON(none_as_null=True)),
+    # 1 while `counted` may differ from what the job has used.
+    Column("usage_pending", Integer),
     # `job_id` is first, so that the constraint's index also finds the job of an event.
     UniqueConstraint("job_id", "source"),
     UniqueConstraint("client_key"),
@@ -287,6 +296,25 @@ Index("ix_jobs_kind", jobs.c.source, jobs.c.state, jobs.c.id)
 # Jobs that may be deleted, oldest first.
 Index("ix_jobs_ended", jobs.c.ended_at, **where(jobs.c.ended_at.is_not(None)))
 Index("ix_jobs_lease", jobs.c.source, jobs.c.lease_until, **where(jobs.c.lease_until.is_not(None)))
+# Those to be reconciled.
+Index("ix_jobs_usage_pending", jobs.c.source, jobs.c.id, **where(jobs.c.usage_pending.is_not(None)))
+
+# What the jobs of a source used in a day (docs/adr/0110). Jobs are deleted after a time, these rows are not.
+usage = Table(
+    "usage",
+    metadata,
+    # UTC, such as 2026-11-27.
+    Column("day", _TEXT, nullable=False),
+    Column("source", _TEXT, nullable=False),
+    Column("jobs", BigInteger, nullable=False, server_default=text("0")),
+    # Those of which the provider has not said that it charged them included.
+    Column("characters", BigInteger, nullable=False, server_default=text("0")),
+    Column("reserved", BigInteger, nullable=False, server_default=text("0")),
+    # A decimal number as text, to be exact.
+    Column("credits", _TEXT, nullable=False, server_default=text("'0'")),
+    PrimaryKeyConstraint("day", "source"),
+    sqlite_with_rowid=False,
+)
 
 # Pairs of the metadata of events and jobs, with keys that the configuration names (`search.metadata`). Tables of their
 # own, because most stores need none, and an event or a job may have several.

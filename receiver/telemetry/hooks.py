@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from receiver.errors import ReceiverError
 from receiver.model.crashes import CrashDecision
 from receiver.model.delivery import Delivery
 from receiver.store.artifacts import ArtifactRow
@@ -125,6 +126,9 @@ class Telemetry:
             outcome: submitted, or the reason of the error.
         """
 
+    def submit_refused(self, source: str, error: ReceiverError) -> None:
+        """A job has been refused before it was stored and sent, because of the source's budget."""
+
     def job_polled(self, source: str, job_id: str | None, outcome: str, error: BaseException | None) -> None:
         """A job's status has been read, or could not be.
 
@@ -175,7 +179,7 @@ SPANS = {
     "fetch_started": ("fetch_stored", "fetch_failed"),
 }
 """By the hook that begins something those that end it."""
-EVENTS = ("event_stored", "run_claimed", "claim_ended", "run_crashed", "job_submitted", "job_polled")
+EVENTS = ("event_stored", "run_claimed", "claim_ended", "run_crashed", "job_submitted", "submit_refused", "job_polled")
 """The other hooks."""
 
 

@@ -129,6 +129,10 @@ class LogTelemetry(Telemetry):
         if error is not None:
             _jobs.warning("submit.failed", source=source, id=own_id, reason=outcome, detail=str(error))
 
+    def submit_refused(self, source: str, error: ReceiverError) -> None:
+        """Write why."""
+        _jobs.warning("submit.refused", source=source, reason=error.reason, detail=str(error))
+
     def job_polled(self, source: str, job_id: str | None, outcome: str, error: BaseException | None) -> None:
         """Write the error, if there is one."""
         if error is None:

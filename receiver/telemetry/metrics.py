@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+from receiver.errors import ReceiverError
 from receiver.local_counters import LocalCounter
 from receiver.metrics import Metrics
 from receiver.model.crashes import CrashDecision
@@ -126,6 +127,10 @@ class MetricsTelemetry(Telemetry):
     def job_submitted(self, source: str, own_id: str, outcome: str, error: BaseException | None) -> None:
         """Count the submit."""
         self._submits.labels(source, outcome).inc()
+
+    def submit_refused(self, source: str, error: ReceiverError) -> None:
+        """Count it with the submits."""
+        self._submits.labels(source, error.reason).inc()
 
     def job_polled(self, source: str, job_id: str | None, outcome: str, error: BaseException | None) -> None:
         """Count the poll."""

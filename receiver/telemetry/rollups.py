@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from receiver.errors import ReceiverError
 from receiver.model.crashes import CrashDecision
 from receiver.model.delivery import Delivery
 from receiver.store.claims import Claim
@@ -75,6 +76,10 @@ class RollupTelemetry(Telemetry):
     def job_submitted(self, source: str, own_id: str, outcome: str, error: BaseException | None) -> None:
         """Count the submit."""
         self._count(Kind.SUBMITS, source, outcome)
+
+    def submit_refused(self, source: str, error: ReceiverError) -> None:
+        """Count it with the submits."""
+        self._count(Kind.SUBMITS, source, error.reason)
 
     def job_polled(self, source: str, job_id: str | None, outcome: str, error: BaseException | None) -> None:
         """Count the poll."""

@@ -145,7 +145,7 @@ def test_what_the_receiver_does_with_a_job_is_what_its_diagram_shows(connection:
         job_leases.complete(connection, held(JobState.WATCHING), state, 1.0, "evt_1", polls=1)
 
     def deliver(type_: str) -> None:
-        completion.complete_jobs(connection, [completion.TerminalEvent("s", "j", type_, "evt_1", 1.0)])
+        completion.complete_jobs(connection, [completion.TerminalEvent("s", "j", type_, "evt_1", 1.0, {})])
 
     acts = (
         lambda: job_leases.mark_submitted(connection, held(JobState.SUBMITTING), "new", 1.0, 1.0, 9.0),

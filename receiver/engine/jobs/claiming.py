@@ -13,7 +13,7 @@ from receiver.engine.throttle import AHEAD_SECONDS
 from receiver.model.rate_plan import RequestKind
 from receiver.providers.protocols import HistoryProvider
 from receiver.providers.types import HISTORY_PAGE
-from receiver.store import job_leases, throttle_state
+from receiver.store import job_leases, throttle_state, usage
 from receiver.store.job_leases import JobClaim
 from receiver.store.states import JobState
 
@@ -43,13 +43,14 @@ class JobClaimer:
         self._has_history = isinstance(deps.source.provider, HistoryProvider)  # checked once: it looks up every method
 
     def claim_due(self, connection: Connection, capacity: int, states: Collection[JobState], now: float) -> ClaimBatch:
-        """Claim due jobs and reserve their requests.
+        """Count what jobs were charged, claim due jobs and reserve their requests.
 
         Args:
             capacity: how many at most.
             states: of the jobs; those that are submitted come first.
             now: unix seconds.
         """
+        usage.reconcile(connection, self._name)
         state = throttle_state.get(connection, self._name)
         slots = min(capacity, self._throttle.free_slots(state, now))
         if state.pause_until > now or slots == 0:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.engine.audit import ChangeRecorder
-from receiver.engine.jobs.requests import JobRequest, build_request, kind_of, request_of
+from receiver.engine.jobs.requests import JobRequest, build_request, characters_of, kind_of, request_of
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import Conflict, ReceiverError
 from receiver.model.audit import AuditOperation
@@ -53,6 +53,8 @@ def new_job(source: JobSource, request: JobRequest, client_key: str | None, now:
         now=now,
         deadline_at=now + source.schedule.deadline_seconds,
         indexed=indexed_pairs(request.metadata, source.metadata_keys),
+        characters=characters_of(request),
+        budget=source.budget,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pydantic_core
 from sqlalchemy import Connection
 
 from receiver.engine.jobs.source import JobContext, log
+from receiver.model.charge import read_charge
 from receiver.model.delivery import Delivery, Parsed
 from receiver.model.event import FAILED, Origin
 from receiver.model.ids import event_id
@@ -91,7 +93,8 @@ def store_completion(
     connection: Connection, claim: JobClaim, state: JobState, delivery: Delivery, *, polls: int
 ) -> Receipt | None:
     """End a watched job and store its event; None if this process no longer holds the job."""
-    held = job_leases.complete(connection, claim, state, delivery.received_at, delivery.event_id, polls=polls)
+    charge = read_charge(json.loads(delivery.payload))
+    held = job_leases.complete(connection, claim, state, delivery.received_at, delivery.event_id, charge, polls=polls)
     if not held and not job_leases.was_completed_by_event(connection, claim, delivery.event_id):
         return None  # another process polls it now, or it is no longer watched
     (receipt,) = inbox.accept(connection, [delivery])

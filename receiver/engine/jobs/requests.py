@@ -24,6 +24,12 @@ def request_of(request: JobRequest) -> dict[str, Any]:
     return given
 
 
+def characters_of(request: JobRequest) -> int:
+    """How many characters a text has that a provider may charge for; 0 for a task without a `text`."""
+    text = request.body.get("text") if isinstance(request, Task) else request.text
+    return len(text) if isinstance(text, str) else 0
+
+
 def kind_of(request: JobRequest) -> JobKind:
     """What a request is."""
     return JobKind.TASK if isinstance(request, Task) else JobKind.SPEECH

@@ -13,6 +13,7 @@ from receiver.engine.jobs.commands import cancel_job, check_request, is_found, i
 from receiver.engine.jobs.requests import JobRequest
 from receiver.engine.jobs.source import JobSource
 from receiver.errors import NotFound, ReceiverError
+from receiver.model.budget import BudgetExceeded
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.jobs import Row
@@ -37,6 +38,7 @@ class JobService:
     Args:
         wake: called with a source's name when its loop has something to do.
         why_no_api_access: explains, for the name of any other source, why its API cannot be used.
+        refused: called with a source's name and the error when its budget has no place for a job.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class JobService:
         *,
         clock: Clock,
         rng: random.Random,
+        refused: Callable[[str, BudgetExceeded], None] = lambda source, error: None,
     ) -> None:
         self._database = database
         self.sources = sources
+        self._refused = refused
         self._wake = wake
         self._why_no_api_access = why_no_api_access
         self._clock = clock
@@ -80,11 +84,18 @@ class JobService:
             NoApiAccess: as `source`.
             Invalid: the provider does not accept this request.
             ClientKeyReused: the key was used with another request before.
+            BudgetExceeded: the source's daily budget has no place for it.
         """
         found = self.source(source)
         check_request(found, request)
         job = new_job(found, request, client_key, self._clock.now(), self._rng)
-        row, new = await self._database.write_again(submit_job, recorder, job)  # our client might submit another one
+        try:
+            if job.budget is not None:
+                await self._database.read(jobs.require_budget, job)
+            row, new = await self._database.write_again(submit_job, recorder, job)  # our client might submit another
+        except BudgetExceeded as error:
+            self._refused(source, error)
+            raise
         if new:
             self._wake(source)
         return row, new

@@ -16,6 +16,7 @@ from receiver.engine.clock_trust import ClockTrust
 from receiver.engine.rate_budget import Reservations
 from receiver.engine.throttle import Throttle
 from receiver.errors import StoreUnavailable
+from receiver.model.budget import Budget
 from receiver.model.poll_schedule import PollSchedule
 from receiver.model.rate_plan import RequestKind
 from receiver.model.routing import HandlersFor
@@ -46,6 +47,7 @@ class JobSource:
         receives_webhooks: whether webhooks report ends of jobs. A poll that finds an end first then recovers a webhook.
         metadata_keys: keys of the metadata by which lists find a job and its event.
         max_stream_characters: the longest text of a stream; None if it is not known.
+        budget: what it may spend in a day; None for no limit.
     """
 
     name: str
@@ -55,6 +57,7 @@ class JobSource:
     receives_webhooks: bool
     metadata_keys: tuple[str, ...] = ()
     max_stream_characters: int | None = None
+    budget: Budget | None = None
 
     @property
     def capabilities(self) -> Capabilities:

@@ -159,7 +159,9 @@ class Submitter:
             limits = deps.throttle.budget.read(connection, now)
             planned = limits.poll_wait(schedule, polls=0, age=0.0, idle=0.0, characters=claim.characters, new=1)
             first_at = now + max(schedule.first_seconds, planned)
-            row = job_leases.mark_submitted(connection, claim, submitted.job_id, now, first_at, deadline_at)
+            row = job_leases.mark_submitted(
+                connection, claim, submitted.job_id, now, first_at, deadline_at, submitted.charge
+            )
             if row is None or delivery is None:
                 return row is not None, None
             if row["state"] != JobState.WATCHING and row["event_id"] != delivery.event_id:

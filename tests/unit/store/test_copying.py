@@ -30,6 +30,7 @@ from receiver.store import (
     runs,
     sessions,
     throttle_state,
+    usage,
 )  # fmt: skip
 from receiver.store.artifacts import ArtifactRow
 from receiver.store.backends import backend_of
@@ -82,6 +83,7 @@ def fill(database: Database, delivery: MakeDelivery) -> list[str]:
     job = NewJob(id="job_1", request={"text": "Hä"}, source="aitts", submit_key="s", client_key="c", now=NOW,
                  deadline_at=NOW + 0.1, indexed=(("customer", "Hä"),))  # fmt: skip
     database.transact(jobs.enqueue, job)
+    database.transact(usage.reconcile, "aitts")
     database.transact(metadata_index.declare_keys, ["customer"], NOW, NOW)
     database.transact(throttle_state.pause, "aitts", NOW + 60.123, "why", NOW)
     database.transact(rate_buckets.record, "aitts", RateLimit(10, 3, NOW + 60.5, "account"), NOW)

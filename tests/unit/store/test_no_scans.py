@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 
 import receiver.store
 from receiver.model.audit import AuditEntry, AuditOperation, AuditState, Via
+from receiver.model.budget import Budget, Usage
 from receiver.model.ids import new_change_id
 from receiver.model.rate_limit import RateLimit
 from receiver.model.rate_plan import Bucket, RatePlan, RequestKind
@@ -56,6 +58,7 @@ from receiver.store import (
     short_ids,
     throttle_state,
     turns,
+    usage,
     views,
     waiting_runs,
 )
@@ -115,7 +118,9 @@ ENTRY = AuditEntry(
 )  # fmt: skip
 ARTIFACT = ArtifactRow(EVENT, 0, "a.wav", 9, "00", "audio/wav", "wav", None, None, None, NOW, 1.0)
 COUNTED = {rollups.Series(rollups.Kind.DELIVERIES, "aitts", "accepted"): 1}
-END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW)
+END = TerminalEvent("aitts", "watched", "job.completed", EVENT, NOW, {})
+BUDGET = Budget(characters_per_day=100, credits_per_day=Decimal(5))
+USED = {"jobs": 1, "characters": 5, "reserved": 0, "credits": "0.5"}
 SESSION = SessionRow(
     id=f"{1:064x}", actor="anna", kind="user", credential="mac", created_at=NOW, seen_at=NOW, expires_at=NOW + 60
 )
@@ -232,7 +237,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.find: [("watched",), ("watched", "aitts")],
         jobs.get: [("job_1",)],
         jobs.is_task: [("aitts", "watched")],
-        jobs.enqueue: [(NEW_JOB,)],
+        jobs.enqueue: [(NEW_JOB,), (replace(NEW_JOB, budget=BUDGET),)],
         job_pages.list_ids: [(JobFilter(source="aitts"), 10)],
         job_pages.list_jobs: [
             (
@@ -253,6 +258,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         jobs.find_one: [(jobs.jobs.c.id == "job_1",)],
         job_pages.page_of_jobs: [(JobFilter(), 10), (JobFilter(source="aitts"), 10)],
         jobs.poll_now: [("job_1", NOW)],
+        jobs.require_budget: [(replace(NEW_JOB, budget=BUDGET),)],
         jobs.hold_job_id: [],  # SQLite needs no statement for it
         jobs.get_existing: [("job_1",)],
         jobs.watch: [("job_3", "aitts", "watched", NOW, NOW, NOW), ("job_4", "aitts", "new", NOW, NOW, NOW)],
@@ -361,6 +367,14 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         runs.retry_now: [([(EVENT, "log")], NOW)],
         runs.replay: [([(EVENT, "save_audio"), (EVENT, "notes")], NOW)],
         turns.write: [(Turn("me", [FINISH], [CLAIM], REQUEST),)],
+        usage.forget: [({"created_at": NOW, "source": "aitts", "counted": USED},)],
+        usage.lock_day: [("2023-11-14", "aitts")],
+        usage.list_usage: [("2023-11-14",), ("2023-11-14", "aitts")],
+        usage.read_day: [("2023-11-14", "aitts")],
+        usage.reserve: [("aitts", BUDGET, 5, NOW)],
+        usage.reconcile: [("aitts",)],
+        usage.reconcile_jobs: [(["job_1"],)],
+        usage.write: [("2023-11-14", "aitts", Usage(1))],
         views.list_ids: [(Filter(state="open"), 10)],
         views.events_with_runs: [(Filter(state="dead"), 10)],
         views.end_of_events: [()],
