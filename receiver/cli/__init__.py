@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from receiver.cli.error_report import lines_of, report
+from receiver.cli.error_report import exit_code, lines_of, report
 from receiver.cli.streams import flush_output, open_standard_streams
 
 
@@ -35,4 +35,4 @@ def _run() -> None:
         build()()
     except ReceiverError as error:
         echo_error(*lines_of(error))
-        sys.exit(1)
+        sys.exit(exit_code(error))

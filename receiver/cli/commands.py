@@ -32,6 +32,7 @@ COMMANDS = {
     "prune": ("prune:prune", "Delete events older than the retention period."),
     "events": ("events:app", "Events: what providers reported."),
     "runs": ("runs:app", "Runs: one handler's work on one event."),
+    "usage": ("usage:usage", "What was charged: characters and credits by source and day."),
     "jobs": ("jobs:app", "Jobs: speech requests that the receiver watches."),
     "audio": ("audio:app", "Audio: save the files that events are about."),
     "changes": ("changes:app", "Changes: who changed what, the audit log."),

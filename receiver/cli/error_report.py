@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 _ROOT = str(Path(__file__).parent.parent.parent)
 
 
+OVER_BUDGET = 3
+"""The exit status of a command that submits speech, if the budget of the day has no place for it."""
+
+
+def exit_code(error: ReceiverError) -> int:
+    """The exit status for an error of ours."""
+    return OVER_BUDGET if error.reason == "budget_exceeded" else 1
+
+
 def lines_of(error: ReceiverError) -> list[str]:
     """An error of ours as lines for standard error."""
     from receiver.errors import ConfigError

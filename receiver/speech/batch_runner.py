@@ -14,6 +14,8 @@ from receiver.durable_files import remove_abandoned
 from receiver.engine.audit import ChangeRecorder
 from receiver.engine.context import Artifact
 from receiver.errors import AudioError, NotFound, ReceiverError, StoreUnavailable
+from receiver.model.budget import BudgetExceeded
+from receiver.model.charge import charge_of
 from receiver.model.event import JobFailed
 from receiver.providers.types import Invalid
 from receiver.speech.client import SpeechClient
@@ -106,6 +108,11 @@ class BatchRunner:
             self._report.append(result)
         except StoreUnavailable:
             raise
+        except BudgetExceeded as error:
+            if error.retry_after is not None:  # the line is not started: the same command does it on another day
+                self.stats.halted, self.stats.over_budget = self._client.redact(str(error)), True
+                return
+            result = LineResult(line=line.number, speech=line.digest, state="failed", error=str(error))
         except (NotFound, Invalid, _LineChanged) as error:
             result = LineResult(line=line.number, speech=line.digest, state="failed", error=str(error))
         self._count(result)
@@ -171,6 +178,7 @@ class BatchRunner:
             files=files,
             error=None if error is None else self._client.redact(error),
             code=code,
+            charge=charge_of(row),
         )
 
     async def _save(self, line: BatchLine, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, Any], ...]:
@@ -192,6 +200,7 @@ class BatchRunner:
         return tuple(saved)
 
     def _count(self, result: LineResult) -> None:
+        self.stats.charge += result.charge
         if result.saved:
             self.stats.done += 1
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from receiver.model.charge import NO_CHARGE, Charge
 from receiver.speech.report import LineResult
 
 
@@ -18,6 +19,8 @@ class BatchStats:
         failed: lines that failed, also in earlier runs if they are not retried.
         unknown: those of the failed lines that may have been charged for.
         halted: why no further lines were started; None if nothing stopped the batch.
+        over_budget: whether that is the source's daily budget.
+        charge: what the provider charged for the lines that finished in this run, as far as it said.
     """
 
     total: int
@@ -25,6 +28,8 @@ class BatchStats:
     failed: int = 0
     unknown: int = 0
     halted: str | None = None
+    over_budget: bool = False
+    charge: Charge = NO_CHARGE
 
     @property
     def remaining(self) -> int:

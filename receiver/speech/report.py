@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from receiver.durable_files import OverwritePolicy, remove_abandoned, write_durably
 from receiver.errors import InvalidJson
+from receiver.model.charge import NO_CHARGE, Charge, credits_text
 from receiver.model.json_body import read_strict_json_object
 from receiver.speech.errors import SpeechError
 
@@ -44,6 +45,7 @@ class LineResult:
         files: `path` (relative to the output folder), `sha256` and `bytes` of each file; empty if none was saved.
         error: why no file was saved; None if one was.
         code: the reason slug, or the provider's code, of that error.
+        charge: what the provider charged for it. It is written, and not read again.
     """
 
     line: int
@@ -56,6 +58,7 @@ class LineResult:
     files: tuple[Mapping[str, Any], ...] = field(default=())
     error: str | None = None
     code: str | None = None
+    charge: Charge = NO_CHARGE
 
     @property
     def saved(self) -> bool:
@@ -75,6 +78,8 @@ class LineResult:
             "sha256": first.get("sha256"),
             "error": None if self.error is None else self.error[:MAX_ERROR_LENGTH],
             "code": self.code,
+            "chars_charged": self.charge.characters,
+            "credits_used": None if self.charge.credits is None else credits_text(self.charge.credits),
             "files": [dict(file) for file in self.files],
             "speech": self.speech,
             "generation": self.generation,

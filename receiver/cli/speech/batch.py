@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 from receiver.assembly.sources import job_source
+from receiver.cli.error_report import OVER_BUDGET
 from receiver.cli.speech.process import run
 from receiver.cli.speech.progress import BatchLines, one_line
 from receiver.cli.text_output import echo, echo_error, print_model
+from receiver.model.charge import NO_CHARGE, credits_text
 from receiver.settings import Settings
 from receiver.speech.batch import line_numbers, open_batch
 from receiver.speech.client import SpeechClient
@@ -37,14 +39,18 @@ def run_batch(settings: Settings, source: str, options: BatchOptions, level: str
                 progress.begin(preflight.done)
                 stats = await batch.run(client, progress)
             if stats.halted is not None:
-                echo_error(
-                    f"tts-receiver: {one_line(stats.halted)} No further lines were started. Once that is fixed, the "
-                    "same command with --retry-failed continues.",
+                again = (
+                    "The same command continues then."
+                    if stats.over_budget
+                    else "Once that is fixed, the same command with --retry-failed continues."
                 )
+                echo_error(f"tts-receiver: {one_line(stats.halted)} No further lines were started. {again}")
             if json:
                 print_model(_summary(stats, preflight, options))
             else:
                 _print_summary(stats, preflight, options)
+            if stats.over_budget:
+                return OVER_BUDGET
             return 0 if stats.done == stats.total else 1
 
         return run(settings, source, work, level=level)
@@ -69,6 +75,8 @@ def _summary(stats: BatchStats, preflight: Preflight, options: BatchOptions) -> 
         unknown=stats.unknown,
         remaining=stats.remaining,
         skipped=len(preflight.invalid_numbers),
+        chars_charged=stats.charge.characters,
+        credits_used=None if stats.charge.credits is None else credits_text(stats.charge.credits),
         folder=os.fspath(options.folder),
         report=os.fspath(options.report),
     )
@@ -80,6 +88,8 @@ def _print_summary(stats: BatchStats, preflight: Preflight, options: BatchOption
     others += [f"{len(preflight.invalid_numbers)} skipped as invalid"] if preflight.invalid_numbers else []
     listed = "".join(f", {part}" for part in others)
     echo(f"{stats.done} of {stats.total} lines are saved in {options.folder}{listed}. Report: {options.report}")
+    if stats.charge != NO_CHARGE:
+        echo_error(f"Charged for the lines of this run: {stats.charge}.")
     if stats.failed > stats.unknown and not options.retry.failed and stats.halted is None:
         echo_error("--retry-failed retries the lines that failed.")
     if stats.unknown:

@@ -37,6 +37,7 @@ def run_single(settings: Settings, source: str, task: SpeechTask, level: str, js
     """Run one task to its end, and print its files, or what it reports if it has none; return the exit code."""
     from receiver.cli.speech.process import run
     from receiver.cli.speech.progress import TaskProgress, one_line
+    from receiver.model.charge import NO_CHARGE, charge_of
     from receiver.model.redact import Redactor
     from receiver.model.redact_json import redact_json
     from receiver.speech.task import run_task
@@ -61,6 +62,8 @@ def run_single(settings: Settings, source: str, task: SpeechTask, level: str, js
             echo(str(path))
         if not result.paths and result.result is not None:
             print_value(redact_json(result.result, Redactor(settings.secrets())))
+    if not json and charge_of(result.row) != NO_CHARGE:
+        echo_error(f"Charged: {charge_of(result.row)}.")
     return code
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, RootModel
 
 from receiver.model.file_kind import FileKind
 from receiver.web.api.fields import ResponseModel, SafeText
+from receiver.web.api.budgets import Amount
 from receiver.web.api.models import Job
 
 
@@ -49,6 +50,8 @@ class SpeechBatch(ResponseModel):
     unknown: Annotated[int, Field(description="Of those that failed: it is unknown whether they were charged for.")]
     remaining: Annotated[int, Field(description="Not finished.")]
     skipped: Annotated[int, Field(description="Invalid lines.")]
+    chars_charged: Annotated[int | None, Field(description="For the lines that finished in this run, as reported.")]
+    credits_used: Annotated[Amount | None, Field(description="Likewise.")]
     folder: SafeText
     report: SafeText
 

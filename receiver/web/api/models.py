@@ -13,6 +13,7 @@ from receiver.model.redact import Redactor
 from receiver.model.timestamps import utc
 from receiver.store.run_errors import ErrorGroup, ErrorGroups
 from receiver.store.states import JobKind, JobState, RunState
+from receiver.web.api.budgets import Amount, ExceededBudget
 from receiver.web.api.fields import ChangeId, EventId, JobId, ResponseModel, cursor_after
 
 EventState = Literal["quarantined", "open", "dead", "done"]
@@ -32,6 +33,7 @@ class Problem(ResponseModel):
     reason: Annotated[str, Field(description="A slug for programs; docs/reference/errors.md lists them.")]
     errors: Annotated[list[FieldError] | None, Field(description="What is wrong with the request, and where.")] = None
     job: Annotated[Job | None, Field(description="The job concerned.")] = None
+    budget: Annotated[ExceededBudget | None, Field(description="The budget that has no place for the job.")] = None
 
 
 class FieldError(ResponseModel):
@@ -263,6 +265,8 @@ class Job(ResponseModel):
     event_id: Annotated[EventId | None, Field(description="The event that reported its end.")]
     error_code: str | None
     error: str | None
+    chars_charged: Annotated[int | None, Field(description="Characters, as the provider said; null: it did not.")]
+    credits_used: Annotated[Amount | None, Field(description="Credits, as the provider said; null: it did not.")]
     request: Annotated[
         dict[str, JsonValue] | None, Field(description="What was submitted; null if it was submitted elsewhere.")
     ]

@@ -44,6 +44,7 @@ from receiver.web.api.speech import speak
 from receiver.web.api.status import Status, get_status
 from receiver.web.api.stream import MEDIA_TYPE, stream
 from receiver.web.api.tasks import submit_task
+from receiver.web.api.usage import UsageList, list_usage
 from receiver.web.api.voices import list_voices
 
 _LOCATION = {"Location": "The job's path."}
@@ -62,7 +63,9 @@ _SUBMITTED = {202: ResponseSpec("The job: submitted, or about to be.", Job, head
 _NOT_SUBMITTED = {
     402: "The account at the service cannot pay.",
     404: _NO_SOURCE,
-    422: "The service does not accept it, or the idempotency key belongs to another request.",
+    422: "The service does not accept it, or the idempotency key belongs to another request, or the text alone exceeds "
+    "the source's daily budget.",
+    429: "The source's budget of this day (UTC) has no place for it; see `budget` and `Retry-After`.",
     502: "The service refused the API key, or it is unknown whether it accepted the job.",
 }
 
@@ -137,6 +140,15 @@ ROUTES = (
         "jobs",
         {200: ResponseSpec("The job, cancelled.", Job)},
         {409: "It has ended, or is being submitted."},
+    ),
+    Operation(
+        "GET",
+        "/v1/usage",
+        list_usage,
+        "Show what was used by day",
+        "jobs",
+        {200: ResponseSpec("What was used.", UsageList)},
+        {404: _NO_SOURCE},
     ),
     Operation(
         "GET",

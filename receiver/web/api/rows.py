@@ -58,6 +58,8 @@ def job_of(row: Any, redact: Redactor) -> Job:
         event_id=row["event_id"],
         error_code=row["error_code"],
         error=None if row["error"] is None else redact(row["error"]),
+        chars_charged=row["chars_charged"],
+        credits_used=row["credits_used"],
         request=redact_own_secrets(_shown_request(row["request"]), redact),
     )
 

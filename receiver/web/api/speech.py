@@ -11,11 +11,13 @@ from starlette.types import ASGIApp
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_request
 from receiver.engine.jobs.service import NoApiAccess
+from receiver.model.budget import BudgetExceeded
 from receiver.outbound.live_audio import StreamFailed
 from receiver.providers.pass_through import MAX_BYTES, MAX_OPTIONS
 from receiver.providers.types import Invalid, Speech, StreamedJob
 from receiver.store.jobs import ClientKeyReused
 from receiver.store.states import JobState
+from receiver.web.api.budgets import over_budget
 from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import INTEGER, IdempotencyKey, RequestModel, SourceName, StrictRequestModel
 from receiver.web.api.jobs import location_header, redacted_job, require_source
@@ -98,6 +100,8 @@ async def speak(
             row, new, stream = await context.submit_stream(recorder, body.source, speech, headers.key)
         else:
             row, new = await context.submit(recorder, body.source, speech, headers.key)
+    except BudgetExceeded as error:
+        raise over_budget(error) from None
     except (NoApiAccess, ClientKeyReused, Invalid) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     if stream is not None:

@@ -9,9 +9,11 @@ from pydantic import Field, JsonValue
 from receiver.engine.audit import Auditor
 from receiver.engine.jobs.commands import describe_request
 from receiver.engine.jobs.service import NoApiAccess
+from receiver.model.budget import BudgetExceeded
 from receiver.providers.tasks import MAX_BODY_BYTES, MAX_PATH, Task
 from receiver.providers.types import Invalid
 from receiver.store.jobs import ClientKeyReused
+from receiver.web.api.budgets import over_budget
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import SourceName, StrictRequestModel
 from receiver.web.api.jobs import require_source
@@ -54,6 +56,8 @@ async def submit_task(context: ApiContext, audit: Auditor, headers: SubmitHeader
     recorder = audit.single(**describe_request(body.source, task))
     try:
         row, new = await context.submit(recorder, body.source, task, headers.key)
+    except BudgetExceeded as error:
+        raise over_budget(error) from None
     except (NoApiAccess, ClientKeyReused, Invalid) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     row = await context.wait_until_submitted(row["id"], SUBMIT_WAIT_SECONDS)
