@@ -167,6 +167,7 @@ class Aitts:
                 raise insufficient_credits(402)
             state.account.credits = credits - len(submission.text)
         job = state.jobs.create(submission, state.now(), root_path=request.scope.get("root_path", ""))
+        job.extra_characters = state.settings.extra_characters
         hide_new_job(state, job, at=at)
         self._on_submit(job)
         return {

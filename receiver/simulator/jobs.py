@@ -62,6 +62,8 @@ class Job:
     root_path: str = ""
     """The path under which the client reached the API, such as `/aitts`."""
     state: JobState = JobState.PENDING
+    extra_characters: int = 0
+    """Characters that are charged besides those of the text."""
     error: dict[str, str] | str | None = None
     ended_at: float | None = None
     visible_from: float = 0.0
@@ -71,8 +73,8 @@ class Job:
 
     @property
     def chars_charged(self) -> int:
-        """Characters charged: the length of the text."""
-        return len(self.submission.text)
+        """Characters charged: by default the length of the text."""
+        return len(self.submission.text) + self.extra_characters
 
     @property
     def ended(self) -> bool:

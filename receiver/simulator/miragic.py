@@ -68,7 +68,7 @@ class Miragic(PolledApi):
             "status": status_text(self._state, word, at="miragic.status", job_id=job.id),
             "errorMessage": job.error_message if job.state is JobState.FAILED else None,
             "metadata": {},
-            "creditsUsed": 1 if job.state is JobState.COMPLETED else 0,
+            "creditsUsed": self._state.settings.miragic_credits if job.state is JobState.COMPLETED else 0,
             "createdAt": iso(job.created_at),
             "updatedAt": iso(job.created_at if job.ended_at is None else job.ended_at),
         }

@@ -82,6 +82,10 @@ class Settings:
     key (`open`) or the API key (`key`). Provider's documentation: at its own origin; the key is not mentioned."""
     miragic_progress: bool = True
     """Whether a pending job reports its `progress`, 0 to 99."""
+    miragic_credits: float = 1
+    """The `creditsUsed` of a completed job."""
+    extra_characters: int = 0
+    """How many more characters than its text has are charged for a job of aitts."""
 
 
 class SettingFields(TypedDict, total=False):
@@ -116,3 +120,5 @@ class SettingFields(TypedDict, total=False):
     miragic_more_paths: Sequence[str]
     miragic_audio: Literal["storage", "open", "key"]
     miragic_progress: bool
+    miragic_credits: float
+    extra_characters: int

@@ -8,7 +8,7 @@ from receiver.engine.jobs.claiming import MIN_JOBS_FOR_HISTORY
 from receiver.engine.jobs.loop import MAX_HISTORY_PAGES
 from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.providers.types import HISTORY_PAGE
-from receiver.store import job_leases
+from receiver.store import job_leases, usage
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW
 from tests.unit.engine.jobs.support import Polling
@@ -39,10 +39,16 @@ async def test_jobs_that_are_not_due_are_ended_by_a_page_that_was_asked_for_anyw
     assert len(up.events()) == 2 * MIN_JOBS_FOR_HISTORY
 
 
+def reconcile(up: Polling) -> None:
+    with up.writing() as database:
+        database.transact(usage.reconcile, "audixa")
+
+
 async def test_one_that_is_not_due_and_runs_on_stays_as_it_was(up: Polling) -> None:
     due = names(MIN_JOBS_FOR_HISTORY)
     up.watch(*due, "later", source="audixa")
     put_off(up, ["later"])
+    reconcile(up)
     before = up.job("later", "audixa")
     Audixa(up, **dict.fromkeys(due, "COMPLETED") | {"later": "GENERATING"})
     await audixa(up)
@@ -56,6 +62,7 @@ async def test_one_that_somebody_else_polls_is_left_to_him(up: Polling) -> None:
     up.watch(*due, "held", source="audixa")
     with up.writing() as database:
         assert database.transact(job_leases.claim_named, "audixa", ["held"], NOW, Lease("other", NOW + LEASE_SECONDS))
+    reconcile(up)
     before = up.job("held", "audixa")
     Audixa(up, **dict.fromkeys([*due, "held"], "COMPLETED"))
     await audixa(up)
