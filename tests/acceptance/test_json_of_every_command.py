@@ -73,6 +73,7 @@ OF_THE_STORE: dict[str, tuple[tuple[str, str], ...]] = {
     "runs errors": (("", "RunErrors"), ("--state cancelled", "RunErrors")),
     "jobs list": (("", "JobPage"),),
     "jobs watch": ((f"--source {SOURCE} elsewhere another", "JobPage"),),
+    "usage": (("", "UsageList"), ("--since 2d", "UsageList")),
     "jobs show": (("elsewhere", "Job"),),
     "jobs poll": (("elsewhere", "Job"),),
     "jobs cancel": (("elsewhere", "Job"),),
