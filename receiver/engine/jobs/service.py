@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from receiver.clock import Clock
 from receiver.engine.audit import ChangeRecorder, recorded
@@ -16,11 +16,14 @@ from receiver.errors import NotFound, ReceiverError
 from receiver.model.budget import BudgetExceeded
 from receiver.store import jobs
 from receiver.store.database import Database
-from receiver.store.jobs import Row
+from receiver.store.jobs import NewJob, Row
 from receiver.store.states import OPEN_JOBS, JobState
 
 POLL_INTERVAL_SECONDS = 0.5
 """How often a caller that waits reads the job's row: another process may change it."""
+
+
+T = TypeVar("T")
 
 
 class NoApiAccess(ReceiverError):
@@ -89,16 +92,24 @@ class JobService:
         found = self.source(source)
         check_request(found, request)
         job = new_job(found, request, client_key, self._clock.now(), self._rng)
-        try:
-            if job.budget is not None:
-                await self._database.read(jobs.require_budget, job)
-            row, new = await self._database.write_again(submit_job, recorder, job)  # our client might submit another
-        except BudgetExceeded as error:
-            self._refused(source, error)
-            raise
+        row, new = await self.store_new(job, submit_job, recorder, job)
         if new:
             self._wake(source)
         return row, new
+
+    async def store_new(self, job: NewJob, write: Callable[..., T], *args: Any) -> T:
+        """Write a new job, by what recognises it: our client might submit another one, if the answer is lost.
+
+        Raises:
+            BudgetExceeded: the source's daily budget has no place for it; nothing is stored.
+        """
+        try:
+            if job.budget is not None:
+                await self._database.read(jobs.require_budget, job)
+            return await self._database.write_again(write, *args)
+        except BudgetExceeded as error:
+            self._refused(job.source, error)
+            raise
 
     async def watch(self, recorder: ChangeRecorder, source: str, job_id: str) -> tuple[Row, bool]:
         """Watch a job that was submitted elsewhere.

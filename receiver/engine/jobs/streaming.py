@@ -108,6 +108,7 @@ class StreamService:
             NoApiAccess: as `JobService.source`.
             Invalid: the provider does not stream this speech; nothing was stored or sent.
             ClientKeyReused: the key was used with another speech before.
+            BudgetExceeded: as `JobService.submit`.
         """
         found = self._jobs.source(source)
         check_stream(found, speech)
@@ -127,7 +128,7 @@ class StreamService:
         monotonic = self._clock.monotonic()
         loop.storing.add(job.id)
         try:
-            stored: _Stored = await self._database.write_again(_store, recorder, loop, job)
+            stored: _Stored = await self._jobs.store_new(job, _store, recorder, loop, job)
             if stored.claim is None:
                 self._wake(job.source)
                 _set_none(opened)
