@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import Field, JsonValue, RootModel
 
 from receiver.model.file_kind import FileKind
-from receiver.web.api.fields import ResponseModel, SafeText
 from receiver.web.api.budgets import Amount
+from receiver.web.api.fields import ResponseModel, SafeText
 from receiver.web.api.models import Job
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from receiver.engine.usage import DEFAULT_DAYS, BudgetState, UsageFound, read_usage
 from receiver.model.charge import credits_text
 from receiver.store.usage import UsageRow
+from receiver.web.api.budgets import Amount
 from receiver.web.api.context import ApiContext
 from receiver.web.api.fields import DIGITS, RequestModel, ResponseModel, SourceName, Time, optional_seconds
 from receiver.web.api.jobs import require_names
-from receiver.web.api.budgets import Amount
 from receiver.web.api.operations import ApiResponse
 
 MAX_ROWS = 1000

@@ -190,8 +190,15 @@ def columns_of(path: Path, table: str) -> list[str]:
 
 
 BEHIND_LISTS = [
-    "request", "streamed", "polled_at", "kind",
-    "characters", "chars_charged", "credits_used", "counted", "usage_pending",
+    "request",
+    "streamed",
+    "polled_at",
+    "kind",
+    "characters",
+    "chars_charged",
+    "credits_used",
+    "counted",
+    "usage_pending",
 ]
 """The last columns of jobs: lists read none of them."""
 
