@@ -92,8 +92,8 @@ def test_what_failed_is_found_repaired_replayed_and_heard_by_who_may(
         page.get_by_role("button", name="Speak").click()
         page.wait_for_url(re.compile("/console/jobs/job_"))
         (own,) = re.findall(r"job_\w+", page.url)
-        spoken = str(site.rows("SELECT job_id FROM jobs")[0]["job_id"])
-        event = fail(server, provider, spoken)
+        ended = str(site.rows("SELECT job_id FROM jobs")[0]["job_id"])
+        event = fail(server, provider, ended)
         for _ in range(COUNT - 1):
             fail(server, provider, provider.submit().id)
         until("the runs are dead", lambda: site.rows(DEAD)[0]["n"] == COUNT)

@@ -185,6 +185,18 @@ async def test_sources_and_processes_are_those_of_the_api(settings: Settings) ->
 PAUSE = ("until", "reason", "polls_only")
 
 
+async def test_no_cell_of_a_file_is_a_formula(settings: Settings) -> None:
+    async with api(settings) as client:
+        begins = ["=1+1", "+1", "-1", "@SUM(A1)", "=HYPERLINK(0)"]
+        for text in begins:
+            await deliver(client.up, completed(text))
+        answer = await client.get("/console/events.csv")
+        cells = {row["job_id"] for row in csv.DictReader(io.StringIO(answer.text))}
+        assert cells == {f"'{text}" for text in begins}
+        shown_ids = (await client.get("/console/events")).text
+        assert all(f">{text}</a>" in shown_ids for text in begins), "a page shows them as they are"
+
+
 async def test_sources_are_a_file_as_well(settings: Settings) -> None:
     async with api(settings) as client:
         items = (await client.json("/v1/sources"))["items"]
