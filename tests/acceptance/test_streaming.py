@@ -160,6 +160,20 @@ def test_a_receiver_that_is_killed_in_the_middle_of_a_stream_still_has_the_job(s
     no_secret_is_left(site, provider)
 
 
+@pytest.mark.parametrize(("origin", "with_key"), [("api", 1), ("storage", 0)])
+def test_the_key_is_sent_to_the_services_own_origin_only(site: Site, origin: str, with_key: int) -> None:
+    provider = Provider(stream_origin=origin)
+    try:
+        receiver = configured(site, provider).start()
+        with requested(receiver) as response:
+            assert response.read() == audio_of(only_job(provider))
+        assert receiver.stop() == 0
+        assert (provider.sim.requests["live"], provider.sim.requests["live_with_key"]) == (1, with_key)
+        no_secret_is_left(site, provider)
+    finally:
+        provider.close()
+
+
 def test_a_receiver_that_is_stopped_lets_a_stream_end(site: Site, slow: Provider) -> None:
     receiver = configured(site, slow).start()
 
