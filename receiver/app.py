@@ -112,6 +112,8 @@ class Receiver:
             log.info("store.migrated", before=before, after=after)
         elif after != HEAD:
             log.info("store.newer_schema", schema=after, own_schema=HEAD, hint=NEWER_SCHEMA)
+        for risk in await asyncio.to_thread(self.database.durability_risks):
+            log.warning("store.not_durable", detail=risk)
         self.database.start()
         await self.clock_watch.start()
         if self.role.works:  # before anything can be claimed

@@ -239,9 +239,12 @@ def _print_summary(settings: Settings, role: Role, registry: Registry, database:
 
     found = database.query(revision) if database.exists() else None
     uses = database.query(views.key_uses) if found is not None else {}
+    risks = database.durability_risks() if found is not None else []
     waiting = count_waiting(database)  # before the first line, so that no error follows a success
     echo("✓ The configuration can be used.")
     echo(f"  store    {database.location}{store_note(found)}")
+    for risk in risks:
+        echo(f"           ! {risk}")
     if database.folder is not None:
         echo(f"           {space_note(database.folder)}")
     if role.works:

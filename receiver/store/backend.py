@@ -203,6 +203,9 @@ class Backend(Protocol):
     def probe(self, connection: Connection) -> None:
         """Write something without changing anything, to test whether a delivery could be stored."""
 
+    def has_written(self, connection: Connection) -> bool:
+        """Whether the commit of the current transaction will show that the store can be written."""
+
     def checkpoint(self, connection: Connection) -> None:
         """Do the work that a commit may leave for later. Only outside a transaction.
 
@@ -212,6 +215,9 @@ class Backend(Protocol):
 
     def find_damage(self, connection: Connection) -> str | None:
         """Read the whole store; return a description of the first damage found, None if there is none."""
+
+    def durability_risks(self, connection: Connection) -> list[str]:
+        """Which settings let a power cut lose what was acknowledged: each with what it risks and what to do."""
 
     def announce_commits(self, engine: Engine) -> None:
         """Let each transaction of a writer engine tell the processes that runs and jobs may be due.

@@ -193,6 +193,14 @@ class Database:
         """
         self.transact(self._backend.probe)
 
+    def durability_risks(self) -> list[str]:
+        """Which settings let a power cut lose what was acknowledged, in this thread; see `Backend`.
+
+        Raises:
+            StoreUnavailable: the store cannot be read.
+        """
+        return self.query(self._backend.durability_risks)
+
     def find_damage(self) -> StoreMalformed | None:
         """Read the whole store, in this thread; the error for the first damage found, None if there is none.
 

@@ -182,7 +182,7 @@ class Writer:
             # First: while a connection is open, another process that ends does not remove the `-wal`.
             connection = self._connection_for_write()
             self._durability.require_unchanged()
-            self._transaction(connection, writes, add_more)
+            shows_health = self._transaction(connection, writes, add_more)
             self._durability.require_unchanged()  # they may have been moved during the transaction
             self._durability.committed(connection)
         except StoreUnavailable as error:
@@ -204,7 +204,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - set in the callers' futures
             self._commit_each(writes, error)
         else:
-            health.committed()
+            if shows_health:
+                health.committed()
         finally:
             health.transaction_ended()
 
@@ -230,7 +231,8 @@ class Writer:
 
     def _transaction(
         self, connection: Connection, writes: list[_Write], add_more: Callable[[list[_Write]], None]
-    ) -> None:
+    ) -> bool:
+        """Commit writes; whether that shows that the store can be written."""
         try:
             with connection.begin():
                 self._health.lock_acquired()
@@ -249,10 +251,13 @@ class Writer:
                 for write in writes:
                     if write.committing is not None:
                         _call_on(write.loop, write.committing, write.outcome)
+                # What writes nothing can be committed, and does not show that the store can be written again.
+                shows_health = self._health.error is None or self._backend.has_written(connection)
         except BaseException:
             connection.close()
             self._connection = None  # its state is unknown: use a new one
             raise
+        return shows_health
 
     def _connection_for_write(self) -> Connection:
         """The writer's connection, with the time-out for locks that fits the store's health."""

@@ -132,12 +132,33 @@ class PostgresqlBackend:
         """Write a record to the server's log, which every commit waits for."""
         engine.run_statement(connection, "SELECT pg_logical_emit_message(true, 'receiver', '')")
 
+    def has_written(self, connection: Connection) -> bool:
+        """Whether the transaction has a number: only then its commit waits for the disk and for a standby."""
+        return bool(engine.run_statement(connection, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL")[0][0])
+
     def checkpoint(self, connection: Connection) -> None:
         """Nothing: the server does it."""
 
     def find_damage(self, connection: Connection) -> str | None:
         """None: the server checks pages when it reads them, and its operator has pg_amcheck."""
         return None
+
+    def durability_risks(self, connection: Connection) -> list[str]:
+        """Of the server's settings that its operator can turn off, and no client can turn on."""
+        statement = "SELECT current_setting('fsync'), current_setting('full_page_writes')"
+        fsync, full_page_writes = engine.run_statement(connection, statement)[0]
+        risks = []
+        if fsync == "off":
+            risks.append(
+                "fsync = off of the database server: a crash of its machine or a power cut loses acknowledged "
+                "deliveries, or the whole database; set it on, and reload"
+            )
+        if full_page_writes == "off":
+            risks.append(
+                "full_page_writes = off of the database server: a power cut can damage the database, unless its file "
+                "system writes whole pages; set it on, and reload"
+            )
+        return risks
 
     def announce_commits(self, engine: Engine) -> None:
         """By a NOTIFY in the transaction, so that none is missing; behind a pooler the processes poll."""

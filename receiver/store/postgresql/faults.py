@@ -80,7 +80,8 @@ _CONNECTING = {
     "the database system is": "it is starting, stopping or recovering, and its log says why: wait, or repair it",
     "timeout expired": "check the host and the port of the address, whether the server hangs, and whether a firewall "
     "drops packets to it",
-    "has not answered": "the server hangs, is overloaded, or the network to it passes nothing on",
+    "has not answered": "the server hangs, is overloaded, waits for a synchronous standby that is gone "
+    "(pg_stat_replication), or the network to it passes nothing on",
 }
 """The same where no login was refused."""
 

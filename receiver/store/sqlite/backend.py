@@ -120,6 +120,10 @@ class SqliteBackend:
         """Write a page without changing it."""
         engine.write_page(connection)
 
+    def has_written(self, connection: Connection) -> bool:
+        """True: one that has the lock for writing found a disk that answers."""
+        return True
+
     def checkpoint(self, connection: Connection) -> None:
         """Copy the `-wal` into the file, as far as no reader needs it. Only outside a transaction."""
         engine.checkpoint(connection)
@@ -127,6 +131,10 @@ class SqliteBackend:
     def find_damage(self, connection: Connection) -> str | None:
         """Read the whole file; the first damage that SQLite finds."""
         return engine.quick_check(connection)
+
+    def durability_risks(self, connection: Connection) -> list[str]:
+        """None: every connection of ours is set to wait for the disk."""
+        return []
 
     def announce_commits(self, engine: Engine) -> None:
         """By their named pipes."""
