@@ -91,6 +91,9 @@ def _verdict(found: Status) -> Iterator[str]:
 
 
 def _facts(found: Status) -> Iterator[str]:
+    from receiver.engine.series import counted_until
+    from receiver.model.timestamps import utc
+
     processes, runs = found.processes, found.runs
     yield f"processes  {processes.receiving} accepting deliveries, {processes.working} starting handlers"
     due = "" if runs.oldest_due_seconds is None else f"; oldest due for {format_duration(runs.oldest_due_seconds)}"
@@ -109,6 +112,8 @@ def _facts(found: Status) -> Iterator[str]:
             f"handler    {handler.name}: {attempts:,} attempts/h, {handler.failure_rate:.1%} failed, "
             f"p50 {format_bound(handler.p50_seconds)}, p95 {format_bound(handler.p95_seconds)}"
         )
+    until = counted_until(found.at.timestamp())
+    yield f"counted    deliveries and attempts until {utc(until):%H:%M}Z: they are added once a minute"
     for disk in found.disks:
         free = "unknown" if disk.free_bytes is None else f"{disk.free_bytes / 1e9:.1f} GB free"
         yield f"disk       {disk.holds}: {free}"

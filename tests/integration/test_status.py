@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_all_is_well(config: Path, served: Database) -> None:
     assert "processes  1 accepting deliveries, 1 starting handlers" in lines
     assert "source     aitts: no trouble" in lines
     assert "  24 h     5 accepted, 40 refused (missing_header 40)" in lines
+    [counted] = [line for line in lines if line.startswith("counted ")]
+    assert re.fullmatch(r"counted    deliveries and attempts until \d\d:\d\dZ: they are added once a minute", counted)
 
 
 def test_no_process_is_running(config: Path, database: Database) -> None:

@@ -78,7 +78,7 @@ def _wrapped(sentence: str, width: int) -> list[str]:
 
 def _rates(found: Overview, width: int) -> Iterator[str]:
     deliveries, runs = found.deliveries, found.runs
-    yield f"{'':<10}{'a minute':>8}  the last hour"
+    yield f"{'':<10}{'a minute':>8}  the last hour, counted until {deliveries.until:%H:%M}Z"
     yield _rate("accepted", _sum(deliveries, lambda label: label == "accepted"), width)
     yield _rate("refused", _sum(deliveries, lambda label: label not in STORED), width)
     yield _rate("succeeded", _sum(runs, lambda label: label == "succeeded"), width)

@@ -70,6 +70,7 @@ def handler(name: str, pending: int = 0, dead: int = 0) -> HandlerState:
 def test_rates_are_those_of_the_last_minute_and_of_the_hour() -> None:
     lines = render(overview(), 80, 24)
     assert lines[0] == "✓ All is well."
+    assert "          a minute  the last hour, counted until 20:41Z" in lines
     assert "accepted     1,234  " + "·" * 59 + "█" in lines
     assert "refused          3  " + "█" * 60 in lines
     assert "succeeded        5  " + "█" * 60 in lines
