@@ -24,7 +24,7 @@ MAX_EXAMINED = 10_000
 """Dead runs whose errors one search reads."""
 MAX_CHARACTERS = 200
 """Of the words together."""
-PAGE = 1000
+PAGE = 250
 """Events whose dead runs one query reads."""
 
 

@@ -141,3 +141,22 @@ def test_what_is_drawn_is_seen_in_the_colours_of_the_reader(server: Server, site
                     .map(of => of.className);
             }""")
             assert invisible == [], path
+
+
+def test_an_update_leaves_the_focus_and_what_was_opened(server: Server, site: Site) -> None:
+    dead_event(site, server)
+    for number in range(2):
+        body = completed(f"late-{number}")
+        assert deliver(server.public, body, signed_headers(body, 1))
+    with console_tab() as tab:
+        page = tab.page
+        page.goto(f"{server.private}/console")
+        page.locator("#problems summary").focus()
+        page.keyboard.press("Enter")
+        for element in ("#problems summary", 'main a[href*="state=dead&handler=picky"]'):
+            page.locator(element).first.focus()
+            shown = page.locator(".verdict-at").inner_text()
+            until("the page was updated", lambda shown=shown: page.locator(".verdict-at").inner_text() != shown)
+            is_focused = f"document.activeElement === document.querySelector({element!r})"
+            assert page.evaluate(is_focused) is True, element
+            assert page.evaluate("document.querySelector('#problems').open") is True

@@ -95,12 +95,17 @@ async function refresh() {
   }
 }
 
+const FOCUSABLE = "a, button, summary, audio, [tabindex]";
+const nameOf = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.textContent.trim()}`;
+const alike = (region, name) => $$(FOCUSABLE, region).filter((element) => nameOf(element) === name);
+
 function update(region, found) {
   if (!found || kept.get(region.dataset.live) === found.innerHTML) return;
   const known = new Set($$("[data-row]", region).map((row) => row.dataset.row));
   const open = new Set($$("details[open][id]", region).map((details) => details.id));
   const selected = $("[data-row][aria-selected]", region)?.dataset.row;
-  const focused = document.activeElement?.closest("[data-row]")?.dataset.row;
+  const focused = region.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  const nth = focused === null ? -1 : alike(region, focused).indexOf(document.activeElement);
   kept.set(region.dataset.live, found.innerHTML);
   region.replaceChildren(...document.importNode(found, true).childNodes);
   if (found.dataset.every) region.dataset.every = found.dataset.every;
@@ -109,8 +114,8 @@ function update(region, found) {
   for (const row of $$("[data-row]", region)) {
     if (known.size && !known.has(row.dataset.row)) row.classList.add("fresh");
     if (row.dataset.row === selected) row.setAttribute("aria-selected", "true");
-    if (row.dataset.row === focused) $("a", row)?.focus({ preventScroll: true });
   }
+  if (focused !== null) alike(region, focused)[nth]?.focus({ preventScroll: true });
 }
 
 function every() {
