@@ -11,7 +11,7 @@ from receiver.cli.options import Config, Csv, Json, Source, parse_time
 from receiver.cli.text_output import echo, echo_error
 
 if TYPE_CHECKING:
-    from receiver.cli.lists import Listing
+    from receiver.cli.lists import Format, Listing
     from receiver.engine.usage import BudgetState, UsageFound
 
 
@@ -22,6 +22,9 @@ def usage(
         str | None,
         typer.Option("--since", help="Since this day (UTC): an age (12h, 7d) or an ISO time. Default: 30 days."),
     ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Ask the services what the accounts have left, instead.")
+    ] = False,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
@@ -34,6 +37,11 @@ def usage(
     from receiver.engine.usage import read_usage
 
     format = list_format(json, csv)
+    if balance:
+        if since is not None:
+            raise typer.BadParameter("--since is for what was charged; a balance is that of now.")
+        _print_balances(config, source, format)
+        return
     begin = parse_time(since, "--since")
     with open_session(config) as (settings, database):
         check_names(settings, database, source)
@@ -46,6 +54,31 @@ def usage(
             say(f"No jobs since {found.since}.")
         for state in found.budgets:
             say(_sentence(state))
+
+
+def _print_balances(config: Config, source: str | None, format: Format) -> None:
+    from receiver.cli.amounts import ask
+    from receiver.cli.lists import Listing, print_rows
+    from receiver.cli.table_layout import Column
+    from receiver.model.charge import credits_text
+    from receiver.providers.amounts import balance_request
+    from receiver.settings import load
+    from receiver.web.api.command_models import AccountBalance
+
+    settings = load(config)
+    named = [source] if source is not None else [name for name, of in settings.sources.items() if of.balance]
+    if not named:
+        raise typer.BadParameter("no source says where its balance is: set balance in a source's table.")
+    rows = []
+    for name in named:
+        of = settings.source(name)
+        if of.balance is None:
+            raise typer.BadParameter(f"the source {name} does not say where its balance is: set balance in its table.")
+        request = balance_request(of.provider, of.account, of.balance.path)
+        rows.append((name, credits_text(ask(name, of, request, of.balance.value))))
+    columns = (Column("source", lambda row: row[0]), Column("balance", lambda row: row[1], right=True))
+    item = lambda row: AccountBalance(source=row[0], balance=row[1])  # noqa: E731
+    print_rows(Listing("", columns, AccountBalance, item), rows, format)
 
 
 def _listing(found: UsageFound) -> Listing:

@@ -89,6 +89,17 @@ def read_amount(value: object) -> Decimal | None:
     return found.copy_abs() if isinstance(exponent, int) and exponent >= -MAX_DECIMALS else None
 
 
+def read_any_amount(value: object) -> Decimal | None:
+    """`read_amount`, of a number that may be negative."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        found = read_amount(-value)
+        return None if found is None else -found
+    if isinstance(value, str) and value.startswith("-"):
+        found = read_amount(value[1:])
+        return None if found is None else -found
+    return read_amount(value)
+
+
 def credits_text(amount: Decimal) -> str:
     """Credits as text without an exponent, such as `0.25`."""
     return format(amount.normalize(_EXACT), "f")

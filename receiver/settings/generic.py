@@ -46,7 +46,8 @@ def _word(value: str) -> str:
 
 
 Texts = BeforeValidator(_texts)
-JsonPaths = Annotated[tuple[Annotated[str, AfterValidator(_json_path)], ...], NoDecode, Texts]
+JsonPathText = Annotated[str, AfterValidator(_json_path)]
+JsonPaths = Annotated[tuple[JsonPathText, ...], NoDecode, Texts]
 Words = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], NoDecode, Texts]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
@@ -12,7 +11,6 @@ from pydantic_settings import NoDecode
 
 from receiver.errors import PluginError
 from receiver.model.budget import Budget
-from receiver.model.charge import MAX_DECIMALS
 from receiver.model.poll_schedule import PollSchedule
 from receiver.model.scheme import Key, Scheme
 from receiver.model.secret_text import MIN_SIGNING_SECRET_BYTES
@@ -25,6 +23,7 @@ from receiver.providers.protocols import (
     PollingProvider,
     Provider,
     StreamingProvider,
+    SubmittingProvider,
     VersionedProvider,
     WebhookProvider,
 )
@@ -34,6 +33,7 @@ from receiver.providers.voice_list import KeyedProvider
 from receiver.settings.base import Secret, SecretId, Table, hashed_id, list_of_secrets, suggestion
 from receiver.settings.generic import GenericTable, JsonPaths
 from receiver.settings.signature import SignatureTable
+from receiver.settings.spending import AmountTable, BudgetTable
 
 NO_CHANNEL = "is missing, and so is a way to poll (api_key)"
 """The problem of a source that has neither signing secrets nor an API key."""
@@ -82,19 +82,6 @@ class Voices(Table):
     list: JsonPaths = ()
 
 
-class BudgetTable(Table):
-    """What a source may spend in a day (UTC): a submit that exceeds it is refused before it is sent."""
-
-    characters_per_day: Annotated[int, Field(ge=1, le=10**15)] | None = None
-    credits_per_day: Annotated[Decimal, Field(gt=0, le=10**15, decimal_places=MAX_DECIMALS)] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> BudgetTable:
-        if self.characters_per_day is None and self.credits_per_day is None:
-            raise ValueError("characters_per_day: is missing, and so is credits_per_day; a budget limits one or both")
-        return self
-
-
 class Source(Table):
     """One account at a provider.
 
@@ -119,6 +106,8 @@ class Source(Table):
     signature: SignatureTable | None = None
     voices: Voices | None = None
     budget_table: Annotated[BudgetTable | None, Field(alias="budget")] = None
+    balance: AmountTable | None = None
+    estimate: AmountTable | None = None
     generic: GenericTable | None = None
 
     _provider: Provider = PrivateAttr()
@@ -130,7 +119,7 @@ class Source(Table):
         self._check_channels()
         self._check_streaming()
         self._check_status_request()
-        self._check_voices()
+        self._check_paths()
         self.signing_keys()
         return self
 
@@ -244,14 +233,19 @@ class Source(Table):
             what = f"{type(error).__name__} when it is asked for a status request"
             raise ValueError(f"provider: {self.provider_name} is broken: {what}") from None
 
-    def _check_voices(self) -> None:
-        if self.voices is None:
-            return
-        if self.api_key is None:
-            raise ValueError("voices: is requested with the API key, and api_key is missing")
-        says_how = isinstance(self._provider, KeyedProvider)
-        if not says_how:
-            raise ValueError(f"voices: {self.provider_name} does not say how its API key is sent")
+    def _check_paths(self) -> None:
+        """Check that the API key can be sent where a path is configured, and that the service takes submits."""
+        for name in ("voices", "balance", "estimate"):
+            if getattr(self, name) is None:
+                continue
+            if self.api_key is None:
+                raise ValueError(f"{name}: is requested with the API key, and api_key is missing")
+            says_how = isinstance(self._provider, KeyedProvider)
+            if not says_how:
+                raise ValueError(f"{name}: {self.provider_name} does not say how its API key is sent")
+        submits = isinstance(self._provider, SubmittingProvider)
+        if self.estimate is not None and not submits:
+            raise ValueError(f"estimate: {self.provider_name} does not synthesize speech")
 
     @property
     def voice_list(self) -> VoiceList | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.message import Message
 from typing import Any
 
 import pytest
 
-from tests.acceptance.support import Provider, Site, get, until
+from tests.acceptance.support import API_KEY, Provider, Site, get, until
 from tests.acceptance.test_speech import QUICK, configured, texts, words
+from tests.acceptance.wrong_provider import Stub, says
 from tests.postgresql_server import PostgresqlServer
 
 OVER_BUDGET = 3
@@ -91,6 +92,7 @@ def test_the_api_refuses_what_exceeds_the_budget_and_repeats_what_does_not(site:
     assert post(f"{server.private}/v1/speech", speech, "first")[2]["id"] == job["id"]
     status, headers, _ = post(f"{server.private}/v1/speech", speech | {"text": "Hello " * 10})
     assert (status, "Retry-After" in headers) == (422, False)
+    assert site.command("jobs", "poll", job["id"]).returncode == 0
     until("the job has ended", lambda: json.loads(get(f"{server.private}/v1/jobs/{job['id']}")[1])["ended_at"])
     found = json.loads(get(f"{server.private}/v1/usage?source=aitts")[1])
     assert [(item["characters"], item["reserved"], item["jobs"]) for item in found["items"]] == [(12, 0, 1)]
@@ -130,6 +132,43 @@ def test_credits_are_exact_decimals(site: Site, provider: Provider) -> None:
     assert refused.returncode == OVER_BUDGET
     assert "0.3 of 0.3 credits of today are used" in refused.stderr
     assert usage_of(site, "miragic") == {"jobs": 3, "characters": 27, "reserved": 27, "credits": "0.3"}
+
+
+def test_a_configured_path_says_what_is_left_and_what_a_speech_costs(
+    site: Site, stub: Callable[[Callable[[Any], None]], Stub]
+) -> None:
+    received: list[tuple[str, str, bytes, str | None]] = []
+
+    def answer(handler: Any) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        received.append((handler.command, handler.path, body, handler.headers.get("Idempotency-Key")))
+        assert handler.headers["Authorization"] == f"Bearer {API_KEY}"
+        says(200, b'{"data":{"left":-0.10,"price":[{"credits":"1.25"}],"none":null}}')(handler)
+
+    tables = (
+        'balance = { path = "/api/v1/account?unit=credits", value = "data.left" }\n'
+        'estimate = { path = "/api/v1/estimate", value = "data.price.0.credits" }'
+    )
+    site.configure(base_url=stub(answer).url, source=tables)
+    balance = site.command("usage", "--balance", "--json")
+    assert json.loads(balance.stdout) == {"items": [{"source": "aitts", "balance": "-0.1"}]}
+    estimate = site.command(*words("aitts", "Hello."), "--estimate")
+    assert (estimate.returncode, estimate.stdout) == (0, "1.25\n")
+    assert [(method, path, key) for method, path, _, key in received] == [
+        ("GET", "/api/v1/account?unit=credits", None),
+        ("POST", "/api/v1/estimate", None),
+    ]
+    assert json.loads(received[1][2]) == {"text": "Hello.", "voice_id": "alloy"}
+    assert not site.store.exists(), "nothing was stored"
+
+    site.config.write_text(site.config.read_text().replace("data.left", "data.none"))
+    failed = site.command("usage", "--balance")
+    assert (failed.returncode, "no number at data.none" in failed.stderr) == (1, True)
+    assert site.command("usage", "--balance", "--since", "2d").returncode == 2
+    assert site.command("speech", "--file", "lines.txt", "--estimate", "--source", "aitts").returncode == 2
+    site.configure()
+    assert site.command("usage", "--balance").returncode == 2
+    assert site.command(*words("aitts", "Hello."), "--estimate").returncode == 2
 
 
 @pytest.fixture

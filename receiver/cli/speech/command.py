@@ -74,6 +74,9 @@ def speech(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Store the job and print its id: a running receiver does the rest.")
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Print what the service says that it would cost; submit nothing.")
+    ] = False,
     job: Annotated[str | None, typer.Option("--job", help="Resume an earlier job.")] = None,
     file: Annotated[
         str | None, typer.Option("--file", help="A batch: one text per line, .jsonl or .csv; - is standard input.")
@@ -122,6 +125,8 @@ def speech(
     _require_one(TEXT=text, **{"--file": file, "--job": job})
     if stream:
         output = stream_output(output, no_wait=no_wait, json=json, **{"--file": file, "--job": job})
+    if estimate and (text is None or stream or no_wait or output is not None):
+        raise typer.BadParameter("--estimate submits nothing: give a TEXT, and no --output, --no-wait or --stream.")
     if file is not None:
         if output is not None or no_wait:
             raise typer.BadParameter("--output and --no-wait are for a single text; a batch has --output-dir.")
@@ -164,10 +169,35 @@ def speech(
         task = replace(task, output_ended=discard_output)
     else:
         check_request(target, request)
+    if estimate:
+        _print_estimate(settings, name, request, json=json)
+        return
     if no_wait:
         raise typer.Exit(store_job(settings, target, request, idempotency_key, json))
     task = replace(task, request=request, idempotency_key=idempotency_key)
     raise typer.Exit(run_single(settings, name, task, level, json))
+
+
+def _print_estimate(settings: Settings, name: str, request: Speech, *, json: bool) -> None:
+    """Print what the service says that the speech would cost. Nothing is submitted."""
+    from receiver.cli.amounts import ask
+    from receiver.cli.text_output import echo, print_model
+    from receiver.model.charge import credits_text
+    from receiver.providers.amounts import estimate_request
+    from receiver.web.api.command_models import SpeechEstimate
+
+    source = settings.source(name)
+    if source.estimate is None:
+        raise typer.BadParameter(f"the source {name} does not say where it estimates: set estimate in its table.")
+    amount = ask(
+        name, source, estimate_request(source.provider, source.account, source.estimate.path, request),
+        source.estimate.value,
+    )  # fmt: skip
+    if json:
+        characters = len(request.text)
+        print_model(SpeechEstimate(source=name, estimate=credits_text(amount), characters=characters))
+    else:
+        echo(credits_text(amount))
 
 
 def _require_one(**given: str | None) -> None:

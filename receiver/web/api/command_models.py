@@ -14,6 +14,8 @@ from receiver.web.api.budgets import Amount
 from receiver.web.api.fields import ResponseModel, SafeText
 from receiver.web.api.models import Job
 
+SignedAmount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="A decimal number as text.")]
+
 
 class SavedFile(ResponseModel):
     """A file that `speech` or `task submit` has saved."""
@@ -56,6 +58,27 @@ class SpeechBatch(ResponseModel):
     report: SafeText
 
 
+class AccountBalance(ResponseModel):
+    """What a source's account has left, as the service says."""
+
+    source: str
+    balance: SignedAmount
+
+
+class BalanceList(ResponseModel):
+    """The balances of the sources that say where to find it."""
+
+    items: list[AccountBalance]
+
+
+class SpeechEstimate(ResponseModel):
+    """What the service says that a speech would cost; nothing was submitted."""
+
+    source: str
+    estimate: SignedAmount
+    characters: Annotated[int, Field(description="Of the text.")]
+
+
 class WebhookRegistration(ResponseModel):
     """A webhook that was registered at a provider."""
 
@@ -86,4 +109,12 @@ class SimulatedProviders(RootModel[dict[str, SimulatedProvider]]):
     """The simulated providers, by name."""
 
 
-OF_COMMANDS = (SpeechResult, SpeechBatch, WebhookRegistration, WebhookTest, SimulatedProviders)
+OF_COMMANDS = (
+    SpeechResult,
+    SpeechBatch,
+    BalanceList,
+    SpeechEstimate,
+    WebhookRegistration,
+    WebhookTest,
+    SimulatedProviders,
+)
