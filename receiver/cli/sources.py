@@ -67,7 +67,7 @@ def _listing() -> Listing:
         Column("polled", lambda row: _yes_or_no(row["polled"]), 3),
         Column("can", lambda row: ", ".join(_capability_labels(row["capabilities"])), 6, 20),
         Column("paused", lambda row: _format_pause(row["pause"]), 1, 20),
-        Column("rate limit left", lambda row: "; ".join(map(_format_bucket, row["rate_limits"])) or None, 4, 12),
+        Column("rate limit left", lambda row: _format_limits(row["rate_limits"]), 4, 12),
         Column("signing secrets", lambda row: "; ".join(row["notes"]) if row["signing_secrets"] else None, 4, 20),
     )
     return Listing("Sources", columns, ConfiguredSource, lambda row: ConfiguredSource(**row))
@@ -146,11 +146,11 @@ def _format_pause(pause: dict[str, Any] | None) -> str | None:
     return f"{'polls, ' if pause['polls_only'] else ''}until {pause['until'][:19]}Z ({pause['reason']})"
 
 
-def _format_bucket(bucket: dict[str, Any]) -> str:
-    """As `3 of 10 until 12:00:00Z (submit)`."""
-    left, limit = ("?" if value is None else f"{value:,}" for value in (bucket["remaining"], bucket["limit"]))
-    until = f" until {bucket['reset_at'][11:19]}Z" if bucket["reset_at"] else ""
-    return f"{left} of {limit}{until}" + (f" ({bucket['bucket']})" if bucket["bucket"] else "")
+def _format_limits(limits: list[dict[str, Any]]) -> str | None:
+    from receiver.cli.status import format_rate_limit
+    from receiver.web.api.setup_models import RateBucket
+
+    return ", ".join(format_rate_limit(RateBucket(**of)) for of in limits) or None
 
 
 def _yes_or_no(value: bool) -> str:

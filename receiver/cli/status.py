@@ -102,7 +102,7 @@ def _facts(found: Status) -> Iterator[str]:
         words = " ".join(filter(None, (group.handler, group.error_kind, group.reason)))
         yield f"  dead     {group.count:,} {words}"
     for source in sorted(found.sources, key=urgency)[:MAX_SOURCES]:
-        left = ", ".join(map(_rate_limit, source.rate_limits))
+        left = ", ".join(map(format_rate_limit, source.rate_limits))
         yield f"source     {source.name}: {', '.join(source_states(source)) or 'no trouble'}{left and f'; {left} left'}"
         yield f"  24 h     {', '.join(_deliveries(source))}"
     handled = [of for of in found.handlers if of.failure_rate is not None]
@@ -149,7 +149,7 @@ def _deliveries(source: SourceState) -> Iterator[str]:
         yield f"{refused:,} refused ({', '.join(reasons)})"
 
 
-def _rate_limit(of: RateBucket) -> str:
+def format_rate_limit(of: RateBucket) -> str:
     """As `3/10 submit`."""
     left, limit = ("?" if value is None else f"{value:,}" for value in (of.remaining, of.limit))
     return f"{left}/{limit}" + (f" {of.bucket}" if of.bucket else "")

@@ -22,6 +22,7 @@ from receiver.engine.jobs.streaming import StreamStart
 from receiver.errors import AudioDelayed, AudioError, AudioPostponed, NotFound, Reject, StoreUnavailable
 from receiver.model.audit import AuditOperation, AuditState, Via
 from receiver.model.event import Event, build_event
+from receiver.model.rate_plan import RequestKind
 from receiver.model.retry import RetryPolicy, wait_seconds
 from receiver.outbound.live_audio import LiveAudio
 from receiver.outbound.names import part_name
@@ -157,13 +158,16 @@ class SpeechClient:
         pause = None
         if self.clock.monotonic() >= self._pause_check_at:
             self._pause_check_at = self.clock.monotonic() + PAUSE_CHECK_SECONDS
-            pause = await self._pause()
+            pause = await self._pause(row)
         return stall_reason(row, pause)
 
-    async def _pause(self) -> ThrottleState | None:
-        """The source's pause; None if it is not paused now."""
-        found = (await self._database.read(throttle_state.pauses, self.clock.now())).get(self.source)
-        return found if found is not None and found.pause_until > self.clock.now() else None
+    async def _pause(self, row: Row) -> ThrottleState | None:
+        """Why no request of an open job is sent now; None if it is."""
+        kind = RequestKind.SUBMIT if row["state"] == JobState.SUBMITTING else RequestKind.STATUS
+        submits_wait, now = not self._job_source.receives_webhooks, self.clock.now()
+        return await self._database.read(
+            lambda connection: throttle_state.pause_of(connection, self.source, kind, now, submits_wait=submits_wait)
+        )
 
     async def follow(self, id: str) -> AsyncIterator[Row]:
         """Yield the job's row several times a second, and a last time when the job has ended.

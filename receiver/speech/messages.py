@@ -8,6 +8,7 @@ from receiver.engine.jobs.submitting import NOT_SENT
 from receiver.model.event import Event, JobFailed
 from receiver.model.timestamps import utc_text
 from receiver.store.jobs import Row
+from receiver.store.rate_buckets import LIMIT_USED_UP
 from receiver.store.states import OPEN_JOBS, JobKind, JobState
 from receiver.store.throttle_state import ThrottleState
 
@@ -51,6 +52,8 @@ def stall_reason(row: Row, pause: ThrottleState | None) -> str | None:
         if row["error_code"] in NOT_SENT:
             return f"No connection: {row['error']} Nothing was sent yet; retries continue until {until}."
         return f"{row['error']} Retries continue until {until}."
+    if pause is not None and pause.why == LIMIT_USED_UP:
+        return f"The rate limit of the source {row['source']} is used up until {utc_text(pause.pause_until)}."
     if pause is not None:
         return (
             f"The source {row['source']} is paused until {utc_text(pause.pause_until)} ({pause.why}). Once the cause "

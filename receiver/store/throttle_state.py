@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, select
 
+from receiver.model.rate_plan import RequestKind
 from receiver.store import rate_buckets
 from receiver.store.dialect import DIALECTS
 from receiver.store.schema import source_state
@@ -54,6 +55,24 @@ def pauses(connection: Connection, now: float) -> dict[str, ThrottleState]:
     columns = (c.source, c.pause_until, c.reason, c.next_request_at)
     rows = connection.execute(select(*columns).where(c.pause_until > now))
     return found | {row[0]: ThrottleState(*row[1:]) for row in rows}
+
+
+def pause_of(
+    connection: Connection, source: str, kind: RequestKind, now: float, *, submits_wait: bool
+) -> ThrottleState | None:
+    """The pause of a source's requests of this kind, or how long its rate limit leaves none to them; None if neither.
+
+    Args:
+        submits_wait: whether submits leave requests to the polls of submitted jobs.
+    """
+    state, plan = get(connection, source), rate_buckets.get(connection, source)
+    if state.pause_until > now:
+        return state
+    bucket = plan.bucket(kind)
+    if bucket is not None and bucket.pause_until > now:
+        return ThrottleState(bucket.pause_until, bucket.why)
+    at = plan.free_at(kind, now, rate_buckets.watched(connection, source) if submits_wait else 0)
+    return None if at <= now else ThrottleState(at, rate_buckets.LIMIT_USED_UP)
 
 
 def pause(connection: Connection, source: str, until: float, reason: str, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,9 @@ def test_an_open_job_that_does_not_go_on_says_why_and_until_when() -> None:
     polled = stall_reason(row("watching", error="It answers 500."), None)
     assert polled is not None
     assert "Polling continues" in polled
+    used_up = stall_reason(row("watching"), ThrottleState(2e9, "rate_limit_used_up"))
+    assert used_up is not None
+    assert re.fullmatch(r"The rate limit of the source \w+ is used up until 2033-05-18.*\.", used_up)
     paused = stall_reason(row("watching"), ThrottleState(2e9, "provider_unauthorized"))
     assert paused is not None
     assert "is paused until 2033-05-18 03:33:20Z (provider_unauthorized)" in paused

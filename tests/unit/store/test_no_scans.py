@@ -306,6 +306,7 @@ def _calls(delivery: MakeDelivery) -> dict[Callable[..., Any], list[tuple[Any, .
         throttle_state.get: [("aitts",)],
         throttle_state.pause: [("aitts", NOW, "why", NOW)],
         throttle_state.pauses: [(NOW,)],
+        throttle_state.pause_of: [],  # of `get`, `rate_buckets.get` and `rate_buckets.watched`
         throttle_state.resume: [("aitts",)],
         throttle_state.reserve_times: [("aitts", 1, NOW, 1.0)],
         processes.listed: [()],

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from receiver.model.rate_limit import RateLimit
 from receiver.model.rate_plan import Bucket, RatePlan, RequestKind
-from receiver.store import job_durations, rate_buckets
+from receiver.store import job_durations, rate_buckets, throttle_state
 from receiver.store.database import Database
 from tests.unit.store.conftest import NOW
 from tests.unit.store.interleaving import interleave
@@ -74,6 +74,24 @@ def test_a_used_up_bucket_is_paused_until_a_response_reports_more(database: Data
     assert found(database).pause_until == NOW + 60
     database.transact(rate_buckets.forget, "aitts")
     assert found(database) == Bucket("account", 10)
+
+
+def test_a_request_that_waits_is_explained_by_its_own_bucket(database: Database) -> None:
+    def why(kind: RequestKind, now: float = NOW) -> tuple[float, str] | None:
+        found = database.query(lambda c: throttle_state.pause_of(c, "aitts", kind, now, submits_wait=True))
+        return None if found is None else (found.pause_until, found.why)
+
+    assert why(STATUS) is None
+    for kind, name, remaining in ((SUBMIT, "submit", 0), (STATUS, "status", 1)):
+        record(database, remaining, NOW + 900, name)
+        database.transact(rate_buckets.assign, "aitts", kind, name)
+    assert why(SUBMIT) == (NOW + 900, "rate_limit_used_up")
+    assert why(STATUS) == (NOW + 900, "rate_limit_used_up"), "the last request is left to others"
+    assert why(STATUS, NOW + 900) is None
+    record(database, 9, NOW + 1800, "status")
+    assert why(STATUS) is None
+    database.transact(throttle_state.pause, "aitts", NOW + 60, "provider_unauthorized", NOW)
+    assert why(STATUS) == (NOW + 60, "provider_unauthorized")
 
 
 def test_what_was_not_sent_is_given_back_within_its_window(database: Database) -> None:
