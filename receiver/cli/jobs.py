@@ -123,7 +123,7 @@ def list_(
         def read(before: str | None, limit: int) -> Page:
             part = replace(filters, **order.beyond(before))
             if format is Format.TABLE:
-                rows = database.query_list(job_pages.list_jobs, part, limit + 1, job_pages.SUMMARY, order)
+                rows = database.query_list(job_pages.list_jobs, part, limit + 1, job_pages.LISTED, order)
                 rows, more = rows[:limit], len(rows) > limit
             else:
                 rows, more = database.query_list(job_pages.page_of_jobs, part, limit, order)

@@ -25,6 +25,8 @@ from receiver.store.states import JobState
 ALL: tuple[Any, ...] = tuple(jobs.c)
 SUMMARY = tuple(takewhile(lambda column: column is not jobs.c.request, ALL))
 """All columns but the requested speech, which may be long, and those behind it."""
+LISTED = (*SUMMARY, jobs.c.kind)
+"""The columns of a table for people: few rows, so that the kind may lie behind a long request."""
 PAGE_BYTES = 4 * 1024 * 1024
 """Bytes of requested speech on one page."""
 MAX_SOURCES = 60

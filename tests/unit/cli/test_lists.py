@@ -18,8 +18,8 @@ from receiver.cli.commands import build
 from receiver.cli.table_layout import Column, fit
 from receiver.model.delivery import Delivery
 from receiver.model.ids import event_id, new_job_id
-from receiver.store import inbox
-from tests.stores import execute, open_store
+from receiver.store import inbox, schema
+from tests.stores import execute, insert_rows, open_store
 from tests.unit.cli.conftest import NOW
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)"]
@@ -128,6 +128,19 @@ def test_jobs_are_named_by_the_beginning_of_either_id(ids: list[str], monkeypatc
         assert len(json.loads(ran("jobs", "list", "--job", text, "--json").stdout)["items"]) == 1
     refused = ran("jobs", "show", JOB[:8])
     assert "More than one job has an id that starts with f3973de3" in str(refused.exception)
+
+
+def test_a_table_of_jobs_says_what_was_submitted(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted = {"submit_key": "one", "request": {"text": "long " * 10_000, "voice": "alloy"}}
+    kinds: list[dict[str, Any]] = [submitted, submitted | {"kind": "task"}, {}]
+    times = dict.fromkeys(("created_at", "due_at", "deadline_at"), 1.0)
+    job = {"source": "aitts", "state": "watching", **times}
+    for n, columns in enumerate(kinds):
+        insert_rows(store, schema.jobs, job | columns | {"id": new_job_id(NOW + n, n), "job_id": f"{n}"})
+    heads, *lines = on_screen(monkeypatch, 160, "jobs", "list")
+    at = heads.index("kind")
+    assert [line[at : at + 8].strip() for line in lines] == ["–", "task", "speech"]
+    assert len(ran("jobs", "list").stdout.splitlines()) == 4
 
 
 def test_where_output_is_no_terminal_nothing_is_cut(ids: list[str]) -> None:
