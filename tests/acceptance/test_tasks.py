@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.simulator.documents import TRANSCRIPT_TEXT
 from receiver.simulator.finevoice import OUTPUTS
-from tests.acceptance.support import Provider, Site, get, sha256_of, until
+from tests.acceptance.support import Provider, Site, get, sha256_at_the_origin, sha256_of, until
 from tests.acceptance.test_speech import configured
 from tests.patience import PATIENCE
 
@@ -116,6 +116,53 @@ def test_a_lost_answer_leaves_a_task_unknown_and_it_is_sent_once(site: Site, pro
     assert "is unknown" in done.stderr
     assert provider.sim.requests["finevoice.submit"] == 1
     assert site.rows("SELECT state, kind FROM jobs") == [{"state": "unknown", "kind": "task"}]
+
+
+def test_a_task_that_takes_a_key_is_repeated_under_it(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+    provider.sim.force("lost_answer", at="aitts.submit")
+    body = {"text": "Hello.", "voice_id": "alloy", "output_format": "mp3"}
+    done = submit(site, "/api/v1/tts", body, "-o", "hello.mp3", source="aitts")
+    assert done.returncode == 0, done.stderr
+    assert provider.sim.requests["aitts.submit"] == 2
+    [job] = provider.sim.jobs
+    assert sha256_of(site.folder / "hello.mp3") == sha256_at_the_origin(job)
+
+
+KINDS = """
+from receiver import Context, JobCompleted, NoAudio, handler
+
+@handler(on=JobCompleted)
+async def kinds(event: JobCompleted, ctx: Context[None]) -> dict[str, object]:
+    files = await ctx.artifacts()
+    try:
+        audio = (await ctx.audio()).format
+    except NoAudio as error:
+        audio = str(error)
+    return {"kinds": [file.kind for file in files], "audio": audio, "result": event.payload.get("result")}
+"""
+
+
+def test_handlers_reach_files_of_every_kind_and_audio_only_as_audio(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+    site.plugin("kinds", KINDS)
+    site.config.write_text(site.config.read_text() + '\n[plugins]\ndirectory = "plugins"\n[handlers.kinds]\n')
+    server = site.start()
+    transcript = {"source": "finevoice", "path": TRANSCRIPTION, "body": {"formats": ["vtt", "txt"]}}
+    speech = {"source": "finevoice", "path": "/v1/audio/sound-effects", "body": {"text": "Rain."}}
+    for body in (transcript, speech):
+        assert post(server.private, body)[0] == 202
+    done = "SELECT result FROM runs WHERE handler = 'kinds' AND state = 'succeeded'"
+    until("both have run", lambda: len(site.rows(done)) == 2)
+    results = sorted((row["result"] for row in site.rows(done)), key=lambda result: str(result["kinds"]))
+    assert results == [
+        {"kinds": ["audio"], "audio": "mp3", "result": None},
+        {
+            "kinds": ["subtitles", "text"],
+            "audio": "The job completed without audio; ctx.artifacts() has its 2 other files.",
+            "result": {"text": TRANSCRIPT_TEXT},
+        },
+    ]
 
 
 def test_a_running_receiver_takes_tasks_and_stores_their_files(site: Site, provider: Provider) -> None:

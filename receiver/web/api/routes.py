@@ -217,10 +217,10 @@ ROUTES = (
         "Fetch an event's audio",
         "events",
         {
-            200: ResponseSpec("The whole file.", media_type="audio/*", headers=_RANGED),
+            200: ResponseSpec("The whole file.", media_type="*/*", headers=_RANGED),
             206: ResponseSpec(
                 "The requested range.",
-                media_type="audio/*",
+                media_type="*/*",
                 headers={"Content-Range": "The range and the length of the file.", **_RANGED},
             ),
         },
