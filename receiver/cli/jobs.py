@@ -26,7 +26,7 @@ from receiver.cli.options import (
 )  # fmt: skip
 from receiver.cli.text_output import echo, print_model
 from receiver.model.audit import AuditOperation
-from receiver.store.states import JobState
+from receiver.store.states import JobKind, JobState
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -47,6 +47,9 @@ def watch(
     job: Annotated[
         str | None, typer.Option("--for", help="The id of an `unknown` job whose id at the provider this is.")
     ] = None,
+    task: Annotated[
+        bool, typer.Option("--task", help="They are tasks, which may end with other files than audio.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Watch jobs that were submitted elsewhere: a running receiver polls them and handles their results."""
@@ -70,11 +73,12 @@ def watch(
             row = database.transact(recorded, recorder, is_found, adopt_job, target, job, ids[0], time.time())
             done = [(row, True)]
         else:
-            audit = auditor(settings, AuditOperation.WATCH_JOB)
+            audit, kind = auditor(settings, AuditOperation.WATCH_JOB), JobKind.TASK if task else None
             done = []
             for job_id in ids:
-                recorder = audit.single(source=source, job_id=job_id)
-                done.append(database.transact(recorded, recorder, is_new, watch_job, target, job_id, time.time(), rng))
+                recorder = audit.single(source=source, job_id=job_id, kind=kind)
+                watching = (target, job_id, time.time(), rng, kind)
+                done.append(database.transact(recorded, recorder, is_new, watch_job, *watching))
     if json:
         print_rows(jobs_listing(settings), [row for row, _ in done], Format.JSON)
         return

@@ -114,13 +114,21 @@ def enqueue(connection: Connection, new: NewJob, stored_now: Callable[[], None] 
 
 
 def watch(
-    connection: Connection, id: str, source: str, job_id: str, now: float, first_at: float, deadline_at: float
+    connection: Connection,
+    id: str,
+    source: str,
+    job_id: str,
+    now: float,
+    first_at: float,
+    deadline_at: float,
+    kind: JobKind | None = None,
 ) -> tuple[Row, bool]:
     """Watch a job that was submitted elsewhere; watch a cancelled or expired one again.
 
     Args:
         id: our id for the job, if it is new.
         now: unix seconds; so are `first_at` and `deadline_at`.
+        kind: what it is, if that is known. It is stored for a job that is watched already, too.
 
     Returns:
         Its row, and whether this call started to watch it. It may have ended already, if its event is stored.
@@ -130,13 +138,16 @@ def watch(
     again = known is not None and known["state"] in (JobState.CANCELLED, JobState.EXPIRED)
     values = {"state": JobState.WATCHING, **due_columns(first_at, now), "deadline_at": deadline_at}
     if known is None:
-        row = {"id": id, "source": source, "job_id": job_id, "created_at": now, "usage_pending": 1}
+        row = {"id": id, "source": source, "job_id": job_id, "created_at": now, "usage_pending": 1, "kind": kind}
         connection.execute(insert(jobs).values(**row, **values))
     elif again:
         fresh = {"misses": 0, "ended_at": None, "event_id": None, "error": None, "error_code": None}
         connection.execute(update(jobs).where(jobs.c.id == known["id"]).values(**values, **fresh))
         id = known["id"]
-    else:
+    if known is not None and kind is not None and known["submit_key"] is None:
+        connection.execute(update(jobs).where(jobs.c.id == known["id"]).values(kind=kind))
+        known["kind"] = kind
+    if known is not None and not again:
         return known, False
     complete_if_event_exists(connection, id, source, job_id)
     return get_existing(connection, id), True
@@ -253,10 +264,10 @@ def due_columns(at: float, now: float) -> Row:
 
 
 def kind_of(row: Mapping[str, Any]) -> JobKind | None:
-    """What a job is, by its columns; None for one that was submitted elsewhere."""
-    if row["submit_key"] is None:
-        return None
-    return JobKind(row["kind"] or JobKind.SPEECH)
+    """What a job is, by its columns; None for one that was submitted elsewhere, unless its watcher knows it."""
+    if row["kind"] is None:
+        return None if row["submit_key"] is None else JobKind.SPEECH
+    return JobKind(row["kind"])
 
 
 def find_one(connection: Connection, *conditions: Any) -> Row | None:

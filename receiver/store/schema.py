@@ -271,7 +271,8 @@ jobs = Table(
     Column("polled_at", Double),
     # The requested speech or task; NULL for a job that was submitted elsewhere. Behind what lists show.
     Column("request", JSON),
-    # `speech` or `task`; NULL for a job that was submitted elsewhere, or by an older release: then it is speech.
+    # `speech` or `task`; NULL for a job that was submitted elsewhere and may be either, or by an older release: then it
+    # is speech.
     Column("kind", _TEXT),
     # How many characters the requested text has; NULL for a job that was submitted elsewhere.
     Column("characters", BigInteger),

@@ -129,6 +129,23 @@ def test_a_task_that_takes_a_key_is_repeated_under_it(site: Site, provider: Prov
     assert sha256_of(site.folder / "hello.mp3") == sha256_at_the_origin(job)
 
 
+def test_a_task_that_was_submitted_elsewhere_is_watched_as_one(site: Site, provider: Provider) -> None:
+    configured(site, provider)
+    headers = {"Authorization": f"Bearer {provider.sim.api_keys['finevoice']}"}
+    body = json.dumps({"formats": ["srt"]}).encode()
+    request = urllib.request.Request(provider.sim.base_urls["finevoice"] + TRANSCRIPTION, body, headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        task = json.load(response)["taskId"]
+    site.command("db", "upgrade")
+    watched = site.command("jobs", "watch", "--source", "finevoice", "--task", task, "--json")
+    assert watched.returncode == 0, watched.stderr
+    [job] = json.loads(watched.stdout)["items"]
+    assert (job["kind"], job["request"]) == ("task", None)
+    done = site.command("speech", "--job", task, "-o", "talk.srt")
+    assert done.returncode == 0, done.stderr
+    assert "Good morning." in (site.folder / "talk.srt").read_text()
+
+
 KINDS = """
 from receiver import Context, JobCompleted, NoAudio, handler
 

@@ -20,7 +20,7 @@ from receiver.providers.tasks import Task
 from receiver.providers.types import Speech
 from receiver.store import jobs, throttle_state
 from receiver.store.jobs import NewJob, Row
-from receiver.store.states import JobState
+from receiver.store.states import JobKind, JobState
 
 
 class NotWatchable(ReceiverError):
@@ -98,11 +98,19 @@ def describe_speech(source: str, speech: Speech) -> dict[str, Any]:
 
 
 def watch_job(
-    connection: Connection, source: JobSource, job_id: str, now: float, rng: random.Random
+    connection: Connection,
+    source: JobSource,
+    job_id: str,
+    now: float,
+    rng: random.Random,
+    kind: JobKind | None = None,
 ) -> tuple[Row, bool]:
     """Watch a job that was submitted elsewhere.
 
     It is polled at once: its webhook may have been lost.
+
+    Args:
+        kind: what it is, if that is known: only a task may end with other files than audio.
 
     Returns:
         The job's row, and whether it was not watched before.
@@ -112,7 +120,8 @@ def watch_job(
     """
     _check_job_id(job_id)
     deadline_at = now + source.schedule.deadline_seconds
-    return jobs.watch(connection, new_job_id(now, rng.getrandbits(74)), source.name, job_id, now, now, deadline_at)
+    id = new_job_id(now, rng.getrandbits(74))
+    return jobs.watch(connection, id, source.name, job_id, now, now, deadline_at, kind)
 
 
 def adopt_job(connection: Connection, source: JobSource, id: str, job_id: str, now: float) -> Row:

@@ -17,7 +17,7 @@ from receiver.model.budget import BudgetExceeded
 from receiver.store import jobs
 from receiver.store.database import Database
 from receiver.store.jobs import NewJob, Row
-from receiver.store.states import OPEN_JOBS, JobState
+from receiver.store.states import OPEN_JOBS, JobKind, JobState
 
 POLL_INTERVAL_SECONDS = 0.5
 """How often a caller that waits reads the job's row: another process may change it."""
@@ -111,7 +111,9 @@ class JobService:
             self._refused(job.source, error)
             raise
 
-    async def watch(self, recorder: ChangeRecorder, source: str, job_id: str) -> tuple[Row, bool]:
+    async def watch(
+        self, recorder: ChangeRecorder, source: str, job_id: str, kind: JobKind | None = None
+    ) -> tuple[Row, bool]:
         """Watch a job that was submitted elsewhere.
 
         Returns:
@@ -123,7 +125,7 @@ class JobService:
         """
         found = self.source(source)
         row, new = await self._database.write(
-            recorded, recorder, is_new, watch_job, found, job_id, self._clock.now(), self._rng
+            recorded, recorder, is_new, watch_job, found, job_id, self._clock.now(), self._rng, kind
         )
         if new:
             self._wake(source)

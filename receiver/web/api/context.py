@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from receiver.providers.types import Speech, StreamedJob, Voice, VoiceQuery
     from receiver.settings import Settings
     from receiver.store.database import Database
+    from receiver.store.states import JobKind
     from receiver.web.api.feed import Feed
     from receiver.web.body import BodyLimits
 
@@ -42,7 +43,7 @@ class ApiContext:
         submit_stream: as `submit`, for a job whose audio is streamed; see `StreamService.submit`.
         open_stream: (a job's row, its stream) to the audio as it is made; see `StreamService.open`.
         wait_until_submitted: (job id, seconds) to the row, once it is not `submitting`, or after these seconds.
-        watch: (recorder, source, the provider's job id) to the row, and whether it is new.
+        watch: (recorder, source, the provider's job id, what it is if that is known) to the row, and whether it is new.
         cancel: (recorder, a job's id) to its row, cancelled; None if there is no such job. Raises Conflict if it is
             too late.
         voices: (source, query) to the voices that the provider offers.
@@ -67,7 +68,7 @@ class ApiContext:
     submit_stream: Callable[[ChangeRecorder, str, Speech, str | None], Awaitable[StreamStart]]
     open_stream: Callable[[Row, StreamedJob], AbstractAsyncContextManager[LiveAudio]]
     wait_until_submitted: Callable[[str, float], Awaitable[Row]]
-    watch: Callable[[ChangeRecorder, str, str], Awaitable[tuple[Row, bool]]]
+    watch: Callable[[ChangeRecorder, str, str, JobKind | None], Awaitable[tuple[Row, bool]]]
     cancel: Callable[[ChangeRecorder, str], Awaitable[Row | None]]
     voices: Callable[[str, VoiceQuery], Awaitable[Sequence[Voice]]]
     client: Callable[[Scope], str | None]

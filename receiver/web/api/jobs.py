@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from sqlalchemy import Connection
@@ -17,7 +17,7 @@ from receiver.model.event import OUR_TYPES
 from receiver.model.metadata import Pair, parse_pairs
 from receiver.store import job_pages, jobs
 from receiver.store.metadata_index import MetadataNotIndexed
-from receiver.store.states import JobState
+from receiver.store.states import JobKind, JobState
 from receiver.web.api.context import ApiContext, Row
 from receiver.web.api.fields import (
     JobId,
@@ -62,6 +62,10 @@ class WatchRequest(StrictRequestModel):
 
     source: Annotated[SourceName, Field(description="The configured source whose account submitted it.")]
     job_id: Annotated[Printable, Field(description="The provider's id of the job.")]
+    kind: Annotated[
+        Literal["speech", "task"] | None,
+        Field(description="What it is, if that is known. Only a `task` may end with other files than audio."),
+    ] = None
 
 
 def redacted_job(context: ApiContext, row: Row) -> Job:
@@ -129,7 +133,9 @@ async def watch_job(context: ApiContext, audit: Auditor, body: WatchRequest) -> 
     """
     require_source(context, body.source)
     try:
-        row, new = await context.watch(audit.single(source=body.source, job_id=body.job_id), body.source, body.job_id)
+        recorder = audit.single(source=body.source, job_id=body.job_id, kind=body.kind)
+        kind = None if body.kind is None else JobKind(body.kind)
+        row, new = await context.watch(recorder, body.source, body.job_id, kind)
     except (NoApiAccess, NotWatchable) as error:
         raise ProblemError(422, str(error), reason=error.reason) from None
     return ApiResponse(201 if new else 200, redacted_job(context, row), location_header(context, row))

@@ -15,7 +15,7 @@ from receiver.store.job_leases import JobClaim
 from receiver.store.job_pages import JobFilter
 from receiver.store.jobs import ClientKeyReused, NewJob, Row
 from receiver.store.leases import Lease
-from receiver.store.states import JobState
+from receiver.store.states import JobKind, JobState
 
 NOW = 1_700_000_000.0
 LEASE = 60.0
@@ -86,6 +86,29 @@ def test_a_job_that_is_watched_twice_is_one_and_stays_as_it_was(database: Databa
     again = database.transact(jobs.watch, "another", "aitts", "a", NOW + 50, NOW + 60, NOW + 70)
     assert again == (before, False)
     assert job(database) == before
+
+
+def test_what_a_watched_job_is_can_be_said_at_once_or_later_but_not_of_one_that_was_submitted_here(
+    database: Database,
+) -> None:
+    def said(id: str, job_id: str, kind: JobKind | None) -> tuple[JobKind | None, bool]:
+        row, new = database.transact(jobs.watch, id, "aitts", job_id, NOW, NOW, DEADLINE, kind)
+        return jobs.kind_of(row), new
+
+    assert said("job_1", "a", JobKind.TASK) == (JobKind.TASK, True)
+    assert said("job_2", "a", None) == (JobKind.TASK, False)
+    assert said("job_3", "b", None) == (None, True)
+    assert not database.query(jobs.is_task, "aitts", "b")
+    assert said("job_4", "b", JobKind.TASK) == (JobKind.TASK, False)
+    assert database.query(jobs.is_task, "aitts", "b")
+    assert not database.query(jobs.is_task, "other", "b")
+    submitted = {"source": "aitts", "request": {"text": "Hi"}, "submit_key": "key", "client_key": None}
+    speech, _ = database.transact(
+        jobs.enqueue, NewJob(id=own(9), **submitted, now=NOW, deadline_at=DEADLINE, kind=JobKind.SPEECH)
+    )
+    (claim,) = database.transact(job_leases.claim, "aitts", 1, NOW, Lease("me", NOW + 60))
+    database.transact(job_leases.mark_submitted, claim, "c", NOW, NOW, DEADLINE)
+    assert (speech["id"], *said("job_5", "c", JobKind.TASK)) == (claim.id, JobKind.SPEECH, False)
 
 
 def test_a_job_that_has_ended_is_not_begun_again_by_watching_it(database: Database) -> None:
