@@ -138,6 +138,27 @@ def test_a_repeated_request_is_answered_although_the_budget_is_used_up(database:
     assert stored(database) == Usage(1, 10, 10)
 
 
+@pytest.mark.parametrize(("lost", "kept"), [(0, Usage()), (1, Usage(1, 7, 7))])
+def test_a_refusal_releases_the_characters_unless_an_earlier_answer_was_lost(
+    database: Database, lost: int, kept: Usage
+) -> None:
+    database.transact(jobs.enqueue, new_job("job_1", 7, Budget(characters_per_day=9)))
+
+    def send(connection: Connection, *, refused: bool) -> None:
+        claimed = claim_one(connection, "job_1")
+        job_leases.begin_submit(connection, claimed)
+        if refused:
+            job_leases.mark_not_submitted(connection, claimed, JobState.FAILED, NOW, "code", "why")
+        else:
+            job_leases.reschedule_submit(connection, claimed, NOW, NOW, "code", "why", refused=False)
+
+    for _ in range(lost):
+        database.transact(lambda connection: send(connection, refused=False))
+    database.transact(lambda connection: send(connection, refused=True))
+    database.transact(usage.reconcile, "aitts")
+    assert stored(database) == kept
+
+
 # any order of what can happen to jobs
 
 
