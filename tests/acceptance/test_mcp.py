@@ -62,6 +62,7 @@ def test_an_assistant_finds_a_voice_speaks_and_hears_the_audio(mode: str, site: 
             job = result.structured_content
             assert job is not None, text_of(result)
             assert (job["state"], job["source"]) == ("completed", "aitts")
+            assert job["chars_charged"] == len("Hello.")
             assert job["next_step"] == f"Call get_audio with {job['id']}."
             assert reports == sorted(reports)
             assert reports[0][1:] == (PATIENCE, f"{job['id']} is watching")
@@ -124,6 +125,8 @@ def test_errors_say_what_happened_and_what_to_do(site: Site, provider: Provider)
                 "job_status was not called: job_id: Field required; jobid: Extra inputs are not permitted."
             )
             assert "there are generate_speech, " in await failure(client, "delete_everything")
+            own = {"text": "twice"}
+            assert "text" in await failure(client, "generate_speech", text="Hello.", voice="alloy", options=own)
             text = await failure(client, "generate_speech", text="Hello.", voice="alloy", format="flac")
             assert "flac" in text
         async with over_stdio(site, server.private, "--token-file", str(file)) as client:
@@ -228,3 +231,17 @@ def test_the_configuration_of_the_how_to_can_be_used(site: Site) -> None:
             assert (await success(client, "recent_events"))["events"] == []
 
     run(use())
+
+
+def test_a_refusal_that_is_known_does_not_ask_to_repeat_the_call(site: Site, provider: Provider) -> None:
+    server = speaking(site, provider, "[sources.aitts.budget]\ncharacters_per_day = 8")
+
+    async def use() -> None:
+        async with over_stdio(site, server.private) as client:
+            await success(client, "generate_speech", text="Hello.", voice="alloy")
+            refused = await failure(client, "generate_speech", text="Hello.", voice="alloy")
+            assert "Try again in " in refused
+            assert "idempotency_key" not in refused
+
+    run(use())
+    assert len(provider.sim.jobs) == 1

@@ -50,6 +50,9 @@ class SpeechInput(ToolInput):
     speed: Annotated[float | None, Field(gt=0, le=100, description="1.0 is the voice's normal speed.")] = None
     sample_rate: Annotated[int | None, Field(ge=1, le=1_000_000, description="Hz. Default: the service's.")] = None
     bitrate_kbps: Annotated[int | None, Field(ge=1, le=100_000, description="Default: the service's.")] = None
+    options: Annotated[
+        dict[str, Any] | None, Field(description="Further parameters of the service, passed on as they are.")
+    ] = None
     metadata: Annotated[
         dict[str, Any] | None, Field(description="Returned with the event, if the service supports it.")
     ] = None
@@ -161,6 +164,10 @@ class JobResult(ToolOutput):
     event_id: Annotated[str | None, Field(description="The event that reported its end.")]
     error_code: str | None
     error: str | None
+    chars_charged: Annotated[int | None, Field(description="Characters, as the service said; null: it did not.")]
+    credits_used: Annotated[
+        str | None, Field(description="Credits, a decimal number as text, as the service said; null: it did not.")
+    ]
     audio: Annotated[list[AudioFile], Field(description=f"At most {MAX_FILES} files.")]
     next_step: Annotated[str, Field(description="What to do next.")]
 

@@ -44,7 +44,15 @@ class ApiError(ToolError):
 
 
 class ApiUnavailable(ToolError):
-    """The receiver cannot be used now: it cannot be reached, or answered that it is to be tried again later."""
+    """The receiver cannot be used now: it cannot be reached, or answered that it is to be tried again later.
+
+    Attributes:
+        changed_nothing: whether the request was surely refused.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None, changed_nothing: bool = False) -> None:
+        super().__init__(message, reason=reason)
+        self.changed_nothing = changed_nothing
 
 
 class ReceiverApi:
@@ -159,7 +167,8 @@ class ReceiverApi:
             return ApiError(f"{what} {self._no_token}", status, slug)
         if status in (429, 503):
             seconds = parse_retry_after(response.header("retry-after"), None)
-            return ApiUnavailable(f"{what} Try again{f' in {seconds:g} s' if seconds else ' later'}.", reason=slug)
+            what = f"{what} Try again{f' in {seconds:g} s' if seconds else ' later'}."
+            return ApiUnavailable(what, reason=slug, changed_nothing=slug != "store_unavailable")
         job = problem.get("job")
         if isinstance(job, dict) and isinstance(job.get("id"), str):
             what = f"{what} The job is {job['id']}."

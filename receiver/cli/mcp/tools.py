@@ -79,12 +79,14 @@ class Tools:
         or if the service takes longer, ask job_status. Fetch the audio by get_audio.
         """
         source = given.source or await self._only_source(caller)
-        names = {"text", "voice", "format", "model", "speed", "sample_rate", "bitrate_kbps", "metadata"}
+        names = {"text", "voice", "format", "model", "speed", "sample_rate", "bitrate_kbps", "metadata", "options"}
         speech = given.model_dump(include=names, exclude_none=True) | {"source": source}
         key = given.idempotency_key or f"mcp-{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"
         try:
             job = await self._api.submit(caller.token, speech, key)
         except ApiUnavailable as error:
+            if error.changed_nothing:
+                raise
             raise ToolError(
                 f"{error} It is unknown whether the receiver took the job. Repeat the call with the same arguments "
                 f'and idempotency_key "{key}": then it is submitted once.'
@@ -235,6 +237,8 @@ class Tools:
             provider_job_id=bounded(job["job_id"]),
             error_code=bounded(job["error_code"]),
             error=bounded(job["error"]),
+            chars_charged=job.get("chars_charged"),  # an earlier release has neither
+            credits_used=job.get("credits_used"),
             audio=files[:MAX_FILES],
             next_step=_next_step(job, event, files),
         )
