@@ -58,7 +58,7 @@ def test_a_job_is_known_soon_by_10_requests_in_a_window_and_what_is_left_is_show
         listed = json.loads(site.command("sources", "list", "--json").stdout)["items"][0]["rate_limits"]
         assert listed == found
         assert f"/{LIMIT} " in site.command("status").stdout
-        assert f" of {LIMIT}" in site.command("sources", "list").stdout
+        assert f"/{LIMIT} " in site.command("sources", "list").stdout
         metrics = get(f"{servers[0].private}/metrics")[1]
         for of in found:
             labels = f'{{bucket="{of["bucket"]}",source="aitts"}}'
