@@ -34,7 +34,7 @@ UNRECORDED = {
     "events show", "runs list", "runs errors", "jobs list", "jobs show", "changes list", "processes list",
     "handlers list", "handlers match", "listen", "mcp", "sources list", "sources test", "webhook register",
     "webhook rotate", "webhook test", "db upgrade", "db copy", "db index-metadata", "audio get", "events tail",
-    "status", "top",
+    "status", "top", "usage",
     "audit", "operations list", "users hash", "users sessions",
 }  # fmt: skip
 """Commands that change nothing in the store that an operator would look for: they read, or work on the provider's
