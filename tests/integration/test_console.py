@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from receiver import Settings
+from receiver.model.rate_limit import RateLimit
+from receiver.store import rate_buckets
 from tests.integration.api_support import TOKEN, api, problem
 from tests.integration.intake_support import configured
 from tests.patience import PATIENCE
@@ -37,6 +40,17 @@ async def test_the_overview_says_whether_all_is_well(settings: Settings) -> None
         (until,) = re.findall(r'are counted until <time datetime="([^"]+)"', answer.text)
         late = datetime.fromisoformat((await client.json("/v1/status"))["at"]) - datetime.fromisoformat(until)
         assert timedelta() <= late <= timedelta(seconds=120)
+
+
+async def test_what_is_left_of_a_rate_limit_is_shown_on_the_overview_and_beside_the_source(settings: Settings) -> None:
+    async with api(settings) as client:
+        assert "not reported" in (await client.get("/console")).text
+        reset_at = time.time() + 600
+        limit = RateLimit(10, 3, reset_at, "tts")
+        await client.up.receiver.database.write(rate_buckets.record, "aitts", limit, reset_at - 600)
+        for path in ("/console", "/console/sources"):
+            text = re.sub(r"\s*<[^>]+>\s*", " ", (await client.get(path)).text)
+            assert re.search(r" 3 of 10 +tts +until ", text), path
 
 
 async def test_charts_span_their_time_also_if_nothing_was_counted(settings: Settings) -> None:
