@@ -201,6 +201,16 @@ async def test_a_job_has_its_request_its_event_and_its_cost(settings: Settings) 
         assert f'href="/console/jobs/{JOB}"' in (await client.get(f"/console/events/{id}")).text
 
 
+async def test_a_job_without_its_event_has_the_cost_that_was_stored(settings: Settings) -> None:
+    async with api(settings) as client:
+        at = {"created_at": 1.0, "due_at": 1.0, "deadline_at": 1.0, "ended_at": 2.0}
+        of_job = {"id": JOB, "source": "aitts", "job_id": "job-1", "state": "completed", "event_id": event_number(1)}
+        insert_rows(client.up.receiver.database, schema.jobs, {**of_job, **at, "chars_charged": 4321})
+        page = (await client.get(f"/console/jobs/{JOB}")).text
+        assert re.search(r"<dt>Cost</dt><dd>4321 ", page)
+        assert "deleted" in page
+
+
 async def test_a_job_can_be_cancelled(settings: Settings) -> None:
     async with api(settings) as client:
         await add_job(client)

@@ -27,7 +27,10 @@ async def job_page(page: Page) -> Response:
         "job.html",
         job=job,
         event=event,
-        costs={} if event is None else costs(event.payload),
+        costs={
+            **({} if job.chars_charged is None else {"chars_charged": job.chars_charged}),
+            **({} if event is None else costs(event.payload)),
+        },
         max_waveform_bytes=MAX_WAVEFORM_BYTES,
     )
 
