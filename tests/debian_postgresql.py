@@ -65,6 +65,8 @@ class Node:
         self._run(
             "pg_basebackup", "-D", str(self.folder), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"
         )
+        for lock in self.folder.glob(".s.PGSQL.*"):  # of the sockets of the other servers, which are in their folders
+            lock.unlink()
 
     def configure(self, more: str) -> None:
         """Add settings, which the next start or `reload` reads."""
@@ -111,7 +113,9 @@ class Node:
                 user=USER if os.geteuid() == 0 else None,
                 check=False,
             )
-        assert done.returncode == 0, output.read_text()
+        if done.returncode:
+            log = self.folder / "log"
+            raise AssertionError(output.read_text() + (log.read_text() if log.exists() else ""))
 
 
 @contextmanager
