@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from posixpath import normpath
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -56,6 +58,12 @@ async def test_a_page_leads_to_the_login_and_the_login_to_the_page(settings: Set
         "/a\r\nSet-Cookie: x=y",
         "/\u00e9",
         "/" * 3000,
+        "/../v1/events",
+        "/events/../../other",
+        "/%2e%2E/other",
+        "/.%2e",
+        "/./..?state=dead",
+        "/..#a",
     ],
 )
 async def test_a_login_leads_to_no_other_address(settings: Settings, wanted: str) -> None:
@@ -63,6 +71,8 @@ async def test_a_login_leads_to_no_other_address(settings: Settings, wanted: str
         answer = await log_in(client, next=wanted)
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/console")
+        path = unquote(urlsplit(answer.headers["location"]).path)
+        assert normpath(path).startswith("/console"), "a browser resolves dots"
         assert "\\" not in answer.headers["location"]
         assert "set-cookie: x" not in str(answer.headers).lower()
 

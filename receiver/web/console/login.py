@@ -24,6 +24,8 @@ log = structlog.get_logger("receiver.console")
 
 _NEXT = re.compile(r"/[!#-\[\]-~]{0,2000}")
 """A path of the console, with its query: printable ASCII without quotation marks and backslashes."""
+_UPWARDS = re.compile(r"/(\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
+"""A segment that a browser resolves, and so leaves the console."""
 _WRONG = {
     "password": "The name or the password is wrong.",
     "token": "This is not one of the tokens of the API.",
@@ -173,4 +175,7 @@ def _field(form: Form, name: str) -> str:
 
 def _next_of(text: str | None) -> str:
     """A path of the console, to follow its own address; empty for its first page."""
-    return text if text is not None and _NEXT.fullmatch(text) else ""
+    if text is None or not _NEXT.fullmatch(text):
+        return ""
+    path = text.partition("?")[0].partition("#")[0]
+    return "" if _UPWARDS.search(path) else text
