@@ -16,6 +16,7 @@ from receiver.model.body_candidates import body_candidates
 from receiver.model.delivery import Headers
 from receiver.model.other_settings import WEAK_DIGESTS, other_settings
 from receiver.model.scheme import Key, Scheme
+from receiver.model.signature import SCHEMES
 
 MAX_HEADERS = 16
 """With more header lines of one name than this, none is tried alone."""
@@ -108,9 +109,19 @@ def _other_text(scheme: Scheme, headers: Headers, body: bytes, keys: Sequence[Ke
     if digest in WEAK_DIGESTS:
         return f"It is valid with {digest.upper()}, which is too weak to be accepted: the sender must use SHA-256."
     if not other:
-        return (
-            "The HMAC is right, but the header has another form than prefix, separator and timestamp_prefix describe."
-        )
+        return f"The HMAC is right, but {_other_form(scheme, headers)}"
     settings = ", ".join(f'{key} = "{value}"' for key, value in other.items())
     alone = "for the body alone, " if other == {"signed_content": "{body}"} else ""
     return f"It is valid {alone}with {settings}. The source expects that {text} is signed."
+
+
+def _other_form(scheme: Scheme, headers: Headers) -> str:
+    """How headers with a valid signature differ from those of the scheme."""
+    names = {name.decode("latin-1").lower() for name, _ in headers}
+    absent = sorted(set(scheme.headers) - names)
+    if not absent:
+        return "the header has another form than prefix, separator and timestamp_prefix describe."
+    for preset, other in SCHEMES.items():
+        if names.issuperset(other.headers):
+            return f'it is in the headers of preset = "{preset}", and not in those of the source.'
+    return f"it is in other headers: there is no {', '.join(absent)}. Set the names that the service uses."

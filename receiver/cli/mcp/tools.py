@@ -112,7 +112,7 @@ class Tools:
 
     async def job_status(self, caller: Caller, given: JobInput) -> ToolAnswer:
         """The state of a speech job, why it failed, and which audio is stored of it."""
-        job = await self._job(caller, given)
+        job = await self._with_failure(caller, await self._job(caller, given))
         return ToolAnswer(self._result(job, await self._event(caller, job)))
 
     async def get_audio(self, caller: Caller, given: AudioInput) -> ToolAnswer:
@@ -210,6 +210,7 @@ class Tools:
                 if pause > FIRST_POLL_SECONDS:
                     job = await self._api.get(caller.token, f"/v1/jobs/{job['id']}")
                 event = await self._event(caller, job)
+                job = await self._with_failure(caller, job)
                 if job["state"] not in OPEN_STATES and not (event is not None and _fetches_audio(event)):
                     break
                 what = _progress_text(job)
@@ -228,6 +229,17 @@ class Tools:
         if job["event_id"] is None or job["state"] != "completed":
             return None
         return await self._api.get(caller.token, f"/v1/events/{job['event_id']}")
+
+    async def _with_failure(self, caller: Caller, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The job; if the service reported that it failed, with the reason, which only the event has."""
+        if job["event_id"] is None or job["state"] != "failed" or job["error"]:
+            return job
+        payload = (await self._api.get(caller.token, f"/v1/events/{job['event_id']}"))["payload"]
+        reported = payload.get("error") if isinstance(payload, dict) else None
+        if not isinstance(reported, dict):
+            return job
+        code, message = (reported[key] if isinstance(reported.get(key), str) else None for key in ("code", "message"))
+        return {**job, "error_code": code, "error": message}
 
     def _result(self, job: Mapping[str, Any], event: Mapping[str, Any] | None) -> JobResult:
         files = self._files(event) if event is not None else []
@@ -274,7 +286,7 @@ def _next_step(job: Mapping[str, Any], event: Mapping[str, Any] | None, files: l
         return _why_no_audio(event, 0)
     if state == "unknown":
         return "It is unknown whether the service accepted (and charged for) it: ask an operator, and do not repeat it."
-    why = f": {job['error']}" if job["error"] else ""
+    why = f": {job['error'] or job['error_code']}" if job["error"] or job["error_code"] else ""
     return (
         bounded(f"It is {state}{why}".rstrip(".") + ". Repair the cause before you call generate_speech again.") or ""
     )

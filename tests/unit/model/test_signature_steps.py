@@ -46,12 +46,21 @@ def why(sent: SignatureSpec, configured: SignatureSpec, header: str = "") -> str
         ({"timestamp_format": "iso8601", "signed_content": "{timestamp}.{body}"},
          'with signed_content = "{timestamp}.{body}"'),
         ({"prefix": "sha256="}, "the header has another form than prefix"),
+        ({"header": "X-Other"}, "it is in other headers: there is no x-sig. Set the names"),
+        ({"timestamp_header": "X-At"}, "it is in other headers: there is no x-time. Set the names"),
     ],
 )  # fmt: skip
 def test_the_settings_that_a_delivery_fits_are_found(changes: dict[str, Any], said: str) -> None:
     found = why(replace(SLACK, **changes), SLACK)
     assert found is not None
     assert said in found
+
+
+def test_the_preset_whose_headers_a_delivery_has_is_named() -> None:
+    standard, svix = (replace(PRESETS[name], key_encoding="text") for name in ("standard-webhooks", "svix"))
+    assert why(standard, svix) == (
+        'The HMAC is right, but it is in the headers of preset = "standard-webhooks", and not in those of the source.'
+    )
 
 
 def test_a_signature_with_sha1_is_recognised_and_not_recommended() -> None:
