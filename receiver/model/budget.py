@@ -44,7 +44,8 @@ class BudgetExceeded(ReceiverError):
     Attributes:
         unit: `characters` or `credits`.
         used: how much of the day's budget is used, a decimal number as text; so is `limit`.
-        requested: the characters of the refused text; None for credits, whose number is known only later.
+        requested: the characters of the refused text; None for credits, and for a task without a text: how much those
+            use is known only later.
         resets_at: when the UTC day ends.
         retry_after: seconds until then; None if the text alone exceeds the budget.
     """
@@ -76,14 +77,17 @@ class BudgetExceeded(ReceiverError):
 def refusal(budget: Budget, used: Usage, source: str, characters: int, now: float) -> BudgetExceeded | None:
     """Why a job with so many characters exceeds the budget; None if it does not.
 
-    Credits are compared with what was spent: how many a job will cost is not known before its end.
+    Credits are compared with what was spent: how many a job will cost is not known before its end. So are characters
+    if there is no text.
+
+    Args:
+        characters: of the text; 0 for a task without one.
     """
     limit = budget.characters_per_day
-    if limit is not None and used.characters + characters > limit:
+    if limit is not None and used.characters + max(characters, 1) > limit:
         fits = characters <= limit
-        return BudgetExceeded(
-            source, "characters", Decimal(used.characters), Decimal(limit), characters, now, fits=fits
-        )
+        requested = characters or None
+        return BudgetExceeded(source, "characters", Decimal(used.characters), Decimal(limit), requested, now, fits=fits)
     credits = budget.credits_per_day
     if credits is not None and used.credits >= credits:
         return BudgetExceeded(source, "credits", used.credits, credits, None, now, fits=True)

@@ -22,7 +22,7 @@ class ExceededBudget(ResponseModel):
     unit: Literal["characters", "credits"]
     used: Amount
     limit: Amount
-    requested: Annotated[int | None, Field(description="Characters of the text; null for credits.")]
+    requested: Annotated[int | None, Field(description="Characters of the text; null for credits, or without a text.")]
     resets_at: Annotated[datetime, Field(description="The end of the day (UTC).")]
 
 
