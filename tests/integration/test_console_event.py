@@ -209,6 +209,9 @@ async def test_a_job_without_its_event_has_the_cost_that_was_stored(settings: Se
         page = (await client.get(f"/console/jobs/{JOB}")).text
         assert re.search(r"<dt>Cost</dt><dd>4321 ", page)
         assert "deleted" in page
+        change = update(schema.jobs).values(chars_charged=None, credits_used="0.5")
+        execute(client.up.receiver.database, change)
+        assert re.search(r"<dt>Cost</dt><dd>0.5 ", (await client.get(f"/console/jobs/{JOB}")).text)
 
 
 async def test_a_job_can_be_cancelled(settings: Settings) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pydantic import JsonValue
 from starlette.responses import Response
 
 from receiver.web.api.events import get_event
 from receiver.web.api.jobs import cancel_job, get_job
-from receiver.web.api.models import Job
+from receiver.web.api.models import EventDetail, Job
 from receiver.web.api.problems import ProblemError
 from receiver.web.console.events import MAX_WAVEFORM_BYTES, costs
 from receiver.web.console.pages import Page
@@ -17,7 +16,7 @@ from receiver.web.console.pages import Page
 async def job_page(page: Page) -> Response:
     """The page at `/console/jobs/ID`."""
     job: Job = await page.read(get_job, path=page.parameters)
-    event: Any = None
+    event: EventDetail | None = None
     if job.event_id is not None:
         try:
             event = await page.read(get_event, path={"id": job.event_id})
@@ -27,12 +26,16 @@ async def job_page(page: Page) -> Response:
         "job.html",
         job=job,
         event=event,
-        costs={
-            **({} if job.chars_charged is None else {"chars_charged": job.chars_charged}),
-            **({} if event is None else costs(event.payload)),
-        },
+        costs=_costs(job, event),
         max_waveform_bytes=MAX_WAVEFORM_BYTES,
     )
+
+
+def _costs(job: Job, event: EventDetail | None) -> dict[str, JsonValue]:
+    """What the job was charged, as it stays when its event is deleted; in an older release's event, if it has one."""
+    charged: dict[str, JsonValue] = {"chars_charged": job.chars_charged, "credits_used": job.credits_used}
+    found: dict[str, JsonValue] = {name: value for name, value in charged.items() if value is not None}
+    return found or ({} if event is None else costs(event.payload))
 
 
 async def cancel(page: Page) -> Response:
