@@ -117,6 +117,21 @@ async def test_a_delivery_is_shown_as_it_was_received_and_verified(settings: Set
         assert '<span class="state state-dead">invalid</span>' in (await client.get(f"/console/events/{id}")).text
 
 
+async def test_files_that_are_not_audio_are_not_named_audio(settings: Settings) -> None:
+    async with api(settings) as client:
+        (id,) = await client.add(1)
+        await add_job(client, state="completed", event_id=id, kind="task", ended_at=time.time())
+        await client.give_audio(id, b"RIFF0")
+        for path in (f"events/{id}", f"jobs/{JOB}"):
+            assert "<h2>Audio</h2>" in (await client.get(f"/console/{path}")).text
+        await client.give_audio(id, b"1", n=1, content_type="application/x-subrip", format="srt", duration=None)
+        for path in (f"events/{id}", f"jobs/{JOB}"):
+            page = (await client.get(f"/console/{path}")).text
+            assert "<h2>Files</h2>" in page
+            assert page.count("<audio") == 1
+        assert '<span class="word">task</span>' in (await client.get("/console/jobs")).text
+
+
 async def test_audio_is_played_from_beneath_the_console(settings: Settings) -> None:
     async with api(settings) as client:
         (id,) = await client.add(1)
