@@ -45,9 +45,11 @@ class Charge:
 
     def __str__(self) -> str:
         """Such as `1,200 characters`; empty if nothing is known."""
-        parts = [] if self.characters is None else [f"{self.characters:,} characters"]
+        parts = []
+        if self.characters is not None:
+            parts.append(f"{self.characters:,} character{'' if self.characters == 1 else 's'}")
         if self.credits is not None:
-            parts.append(f"{credits_text(self.credits)} credits")
+            parts.append(f"{credits_text(self.credits)} credit{'' if self.credits == 1 else 's'}")
         return " and ".join(parts)
 
 
