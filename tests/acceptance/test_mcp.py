@@ -84,6 +84,22 @@ def test_an_assistant_finds_a_voice_speaks_and_hears_the_audio(mode: str, site: 
     assert hashlib.sha256(site.final_files()[0].read_bytes()).hexdigest() == sha256_at_the_origin(job)
 
 
+def test_a_job_that_the_service_failed_says_why(site: Site, quick: Provider) -> None:
+    server = speaking(site, quick)
+    why = "The audio could not be generated."
+
+    async def use() -> None:
+        async with over_stdio(site, server.private) as client:
+            job = await success(client, "generate_speech", text="[fail]", voice="alloy", wait_seconds=PATIENCE)
+            assert (job["state"], job["error_code"], job["error"]) == ("failed", "GENERATION_FAILED", why)
+            assert job["next_step"] == f"It is failed: {why} Repair the cause before you call generate_speech again."
+            assert await success(client, "job_status", job_id=job["id"]) == job
+            said = await failure(client, "get_audio", job_id=job["id"])
+            assert said == f"The job {job['id']} has no audio. {job['next_step']}"
+
+    run(use())
+
+
 def test_large_audio_is_a_link_that_works(site: Site, provider: Provider) -> None:
     server = speaking(site, provider)
 

@@ -196,7 +196,8 @@ class Tools:
             if not events:
                 raise
             return str(events[0]["id"])
-        if job["event_id"] is None:
+        if job["event_id"] is None or job["state"] == "failed":
+            job = await self._with_failure(caller, job)
             raise ToolError(f"The job {job['id']} has no audio. {_next_step(job, None, [])}")
         return str(job["event_id"])
 
