@@ -42,6 +42,15 @@ class ApiError(ToolError):
         self.status = status
         self.slug = slug
 
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether the request was surely not carried out, or the message says what it did.
+
+        A proxy's error, or an unreadable response, does not tell what the receiver has done.
+        """
+        refused = self.status == 0 or 300 <= self.status < 500
+        return refused or (bool(self.slug) and self.status != 500)
+
 
 class ApiUnavailable(ToolError):
     """The receiver cannot be used now: it cannot be reached, or answered that it is to be tried again later.

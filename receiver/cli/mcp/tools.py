@@ -84,7 +84,7 @@ class Tools:
         key = given.idempotency_key or f"mcp-{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"
         try:
             job = await self._api.submit(caller.token, speech, key)
-        except ApiUnavailable as error:
+        except (ApiError, ApiUnavailable) as error:
             if error.changed_nothing:
                 raise
             raise ToolError(
@@ -202,7 +202,10 @@ class Tools:
         return str(job["event_id"])
 
     async def _until_stored(self, caller: Caller, job: Mapping[str, Any], seconds: float) -> JobResult:
-        """The job once it has ended and its audio is stored, or after these seconds."""
+        """The job once it has ended and its audio is stored, or after these seconds.
+
+        No error is raised: the job is submitted, and a caller that does not get its id might submit it again.
+        """
         started, pause = self._clock.monotonic(), FIRST_POLL_SECONDS
         event: Mapping[str, Any] | None = None
         while True:
@@ -215,7 +218,9 @@ class Tools:
                 if job["state"] not in OPEN_STATES and not (event is not None and _fetches_audio(event)):
                     break
                 what = _progress_text(job)
-            except ApiUnavailable as error:
+            except (ApiError, ApiUnavailable) as error:
+                if isinstance(error, ApiError) and error.status < 500:
+                    break  # it stays so: the token is no longer accepted, or the job was deleted
                 what = bounded(error) or ""
             passed = self._clock.monotonic() - started
             if passed >= seconds:
