@@ -87,8 +87,9 @@ class SignatureTable(Table):
         if name is not None and not (isinstance(name, str) and name in PRESETS):
             raise ValueError(f"preset: {_unknown_preset(name)}")
         filled = given if name is None else {**_keys_of(PRESETS[name], given), **given}
+        known = filled.keys() <= cls.model_fields.keys()
         for key in ("header", "signed_content"):
-            if key not in filled:
+            if known and key not in filled:  # otherwise each unknown key is reported, and what is missing
                 raise ValueError(
                     f"{key}: is missing; set it as the service documents it, or a preset: {', '.join(PRESETS)}"
                 )
@@ -144,6 +145,8 @@ def _unknown_preset(name: object) -> str:
         return "must be a text"
     if name.lower() in NOT_VERIFIABLE:
         return f"{name!r} {NOT_VERIFIABLE[name.lower()]}"
+    hint = suggestion(name, PRESETS)
     return (
-        f"there is no {name!r}{suggestion(name, PRESETS)}. For any other service, set header, signed_content and so on"
+        f"there is no {name!r}{hint}{'' if hint.endswith('?') else '.'} For any other service, set header, "
+        "signed_content and so on"
     )

@@ -51,7 +51,7 @@ def test_another_place_of_the_time_replaces_the_presets() -> None:
         ("", "header", "is missing; set it as the service documents it, or a preset: "),
         ('header = "X-A"', "signed_content", "is missing; set it as"),
         ('preset = "slack"', "preset", "there is no 'slack'; there is: "),
-        ('preset = "stripe-like"', "preset", "there is no 'stripe-like'; did you mean 'stripe'?"),
+        ('preset = "stripe-like"', "preset", "there is no 'stripe-like'; did you mean 'stripe'? For any other"),
         ("preset = 5", "preset", "must be a text"),
         ('preset = "github"\ndigest = "sha1"', "digest", "'sha1' is a digest that is too weak"),
         ('preset = "github"\ndigest = "MD5"', "digest", "'md5' is a digest that is too weak"),
@@ -82,6 +82,11 @@ def test_what_cannot_be_used_is_refused_with_its_key_and_nothing_else(
     found = problems(write(config(lines)))
     assert set(found) == {f"sources.voices.signature.{key}"}
     assert what in found[f"sources.voices.signature.{key}"]
+
+
+def test_unknown_keys_are_reported_beside_what_is_missing(write: Write) -> None:
+    found = problems(write(config('header = "X-A"\nscheme = "stripe"\ndigst = "sha256"')))
+    assert {where.rpartition(".")[2] for where in found} == {"signed_content", "scheme", "digst"}
 
 
 @pytest.mark.parametrize("word", sorted(NOT_VERIFIABLE))
