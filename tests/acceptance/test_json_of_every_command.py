@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from tests.acceptance.support import (
     signed_headers,
     until,
 )
-from tests.acceptance.wrong_provider import FILE, fresh
+from tests.acceptance.wrong_provider import FILE, Stub, fresh, says
 from tests.patience import PATIENCE
 
 SPEECH = f"--source {SOURCE} --voice alloy"
+SEPARATION = "--source finevoice --path /v1/audio/separation --data song.json"
 MORE = '[plugins]\ndirectory = "plugins"\n[search]\nmetadata = ["customer"]\n'
 HANDLER = """
 from receiver import JobCompleted, Reject, handler
@@ -59,6 +60,10 @@ OF_PROVIDERS: dict[str, tuple[tuple[str, str], ...]] = {
         (f"[fail] {SPEECH}", "SpeechResult"),
         (f"Later. {SPEECH} --no-wait", "Job"),
         (f"--file texts.txt {SPEECH}", "SpeechBatch"),
+    ),
+    "task submit": (
+        (f"{SEPARATION} -o stems.mp3", "SpeechResult"),
+        (f"{SEPARATION} --no-wait", "Job"),
     ),
     "simulate": (("--port 0", "SimulatedProviders"),),
     "sources test": (("", "SourceTestList"),),
@@ -85,6 +90,8 @@ OF_THE_STORE: dict[str, tuple[tuple[str, str], ...]] = {
     "handlers match": (("--event EVENT", "HandlerMatchList"),),
     "sources list": (("", "SourceList"),),
 }
+OF_AN_ACCOUNT = (("usage", "--balance", "BalanceList"), ("speech", f"Hello. {SPEECH} --estimate", "SpeechEstimate"))
+"""They ask a service that says what an account has left."""
 CASES = OF_PROVIDERS | OF_THE_STORE
 """Every command that has `--json`: arguments, and the schema of what it prints."""
 ENDLESS = ("simulate", "events tail")
@@ -127,7 +134,12 @@ def receiver(site: Site, provider: Provider) -> Server:
     provider.sim.settings = replace(provider.sim.settings, job_seconds=0.05)
     site.plugin("refuses", HANDLER)
     (site.folder / "texts.txt").write_text("One.\nTwo.\n")
-    fresh(site, provider.sim.base_url, f'{FILE}\napi_key = "{API_KEY}"\n{MORE}')
+    (site.folder / "song.json").write_text('{"url": "https://example.com/song.mp3"}')
+    another = (
+        '[sources.finevoice]\nprovider = "finevoice"\nallow_private_addresses = true\n'
+        f'base_url = "{provider.sim.base_urls["finevoice"]}"\napi_key = "{provider.sim.api_keys["finevoice"]}"\n'
+    )
+    fresh(site, provider.sim.base_url, f'{FILE}\napi_key = "{API_KEY}"\n{another}{MORE}')
     words = ("webhook register", *OF_PROVIDERS["webhook register"][0])
     validate(site, *words, token=provider.sim.id_token)
     server = site.start()
@@ -152,6 +164,13 @@ def test_what_commands_of_the_store_print_is_valid(site: Site, receiver: Server)
     for command, cases in OF_THE_STORE.items():
         for arguments, schema in cases:
             validate(site, command, arguments.replace("EVENT", event).replace("FIRST", first), schema)
+
+
+def test_what_commands_of_an_account_print_is_valid(site: Site, stub: Callable[[Callable[[Any], None]], Stub]) -> None:
+    tables = "\n".join(f'{name} = {{ path = "/{name}", value = "credits" }}' for name in ("balance", "estimate"))
+    site.configure(base_url=stub(says(200, b'{"credits": -1.25}')).url, source=tables)
+    for command, arguments, schema in OF_AN_ACCOUNT:
+        validate(site, command, arguments, schema)
 
 
 def validate(site: Site, command: str, arguments: str, schema: str, token: str = "") -> None:
