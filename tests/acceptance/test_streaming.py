@@ -229,7 +229,7 @@ def test_without_a_stream_the_response_is_the_job_and_its_audio_is_fetched(
         job = only_job(provider)
         answer = json.loads(response.read())
         assert (response.status, response.getheader("Content-Type")) == (202, "application/json")
-        assert (answer["state"], answer["job_id"]) == ("watching", job.id)
+        assert (answer["state"], answer["job_id"], answer["streamed"]) == ("watching", job.id, True)
     receiver.wait_for("audio_stream.failed")
 
     provider.finish(job)
@@ -280,6 +280,7 @@ def test_a_source_that_must_wait_submits_the_job_without_a_stream(site: Site, li
     until("it is submitted", lambda: len(provider.sim.jobs) == 1)
     provider.finish(only_job(provider))
     until("it is completed", lambda: site.rows("SELECT 1 FROM jobs WHERE state = 'completed'"))
+    assert json.loads(site.command("jobs", "show", answer["id"], "--json").stdout)["streamed"] is False
     assert receiver.stop() == 0
     assert (provider.sim.requests["submit"], provider.sim.requests["stream"]) == (1, 1)
 

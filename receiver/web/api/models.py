@@ -262,6 +262,7 @@ class Job(ResponseModel):
     deadline_at: datetime
     ended_at: datetime | None
     polls: int
+    streamed: Annotated[bool, Field(description="Whether it was submitted as a stream; its audio is fetched as well.")]
     event_id: Annotated[EventId | None, Field(description="The event that reported its end.")]
     error_code: str | None
     error: str | None

@@ -55,6 +55,7 @@ def job_of(row: Any, redact: Redactor) -> Job:
         deadline_at=utc(row["deadline_at"]),
         ended_at=optional_utc(row["ended_at"]),
         polls=row["polls"],
+        streamed=bool(row["streamed"]),
         event_id=row["event_id"],
         error_code=row["error_code"],
         error=None if row["error"] is None else redact(row["error"]),
