@@ -144,9 +144,10 @@ class PostgresqlBackend:
         return None
 
     def durability_risks(self, connection: Connection) -> list[str]:
-        """Of the server's settings that its operator can turn off, and no client can turn on."""
-        statement = "SELECT current_setting('fsync'), current_setting('full_page_writes')"
-        fsync, full_page_writes = engine.run_statement(connection, statement)[0]
+        """Of settings that an operator has turned off, and that the receiver does not turn on."""
+        names = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
+        statement = "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
+        fsync, full_page_writes, synchronous_commit, standbys = engine.run_statement(connection, statement)[0]
         risks = []
         if fsync == "off":
             risks.append(
@@ -157,6 +158,11 @@ class PostgresqlBackend:
             risks.append(
                 "full_page_writes = off of the database server: a power cut can damage the database, unless its file "
                 "system writes whole pages; set it on, and reload"
+            )
+        if synchronous_commit == "local" and standbys:
+            risks.append(
+                "synchronous_commit = local of the database server, database or role, so that no commit waits for the "
+                "standbys in synchronous_standby_names: a failover loses acknowledged deliveries; set it on"
             )
         return risks
 

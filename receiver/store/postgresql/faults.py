@@ -139,7 +139,8 @@ def locked(url: URL) -> StoreLocked:
     """The error for a transaction of another session that does not end."""
     return StoreLocked(
         f"The store {location_of(url)} is locked: a transaction of another session does not end. Wait until it "
-        "ends, or end it: pg_stat_activity shows transactions, and pg_blocking_pids who waits for whom."
+        "ends, or end it: pg_stat_activity shows transactions, and pg_blocking_pids who waits for whom. With "
+        "wait_event SyncRep it waits for a synchronous standby that is gone (pg_stat_replication)."
     )
 
 
