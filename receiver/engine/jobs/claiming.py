@@ -41,13 +41,16 @@ class JobClaimer:
         self._needs_request = needs_request
         self._not_in_history = not_in_history
         self._has_history = isinstance(deps.source.provider, HistoryProvider)  # checked once: it looks up every method
+        self._polls_first = False
+        """Whether submits got all of the last requests: polls that are due are next, or a queue of submits would hold
+        the ends of all jobs back."""
 
     def claim_due(self, connection: Connection, capacity: int, states: Collection[JobState], now: float) -> ClaimBatch:
         """Count what jobs were charged, claim due jobs and reserve their requests.
 
         Args:
             capacity: how many at most.
-            states: of the jobs; those that are submitted come first.
+            states: of the jobs; those that are submitted come first, and every second time those that are polled.
             now: unix seconds.
         """
         usage.reconcile(connection, self._name)
@@ -56,13 +59,19 @@ class JobClaimer:
         if state.pause_until > now or slots == 0:
             return ClaimBatch([], [], now)
         reservations = self._deps.lock_limits(connection, now)
+        polls: list[JobClaim] = []
+        history: list[JobClaim] = []
+        may_poll, polls_first = JobState.WATCHING in states, self._polls_first
+        if may_poll and polls_first:
+            polls, history = self._claim_polls(connection, reservations, (slots + 1) // 2, now)
+            slots -= len(polls) + bool(history)
         submits = self._claim(connection, JobState.SUBMITTING, reservations.free(RequestKind.SUBMIT, slots), now)
         reservations.take(RequestKind.SUBMIT, sum(self._needs_request(claim, now) for claim in submits))
         slots -= len(submits)
-        polls: list[JobClaim] = []
-        history: list[JobClaim] = []
-        if slots and JobState.WATCHING in states:
-            polls, history = self._claim_polls(connection, reservations, slots, now)
+        if may_poll:
+            self._polls_first = slots == 0 and not polls_first
+            if slots and not polls_first:
+                polls, history = self._claim_polls(connection, reservations, slots, now)
         times = self._reserve_times(connection, submits + polls, now)
         return ClaimBatch(times, history, self._throttle.reserve(connection, 1, now)[0] if history else now)
 

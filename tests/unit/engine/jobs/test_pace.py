@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from receiver.engine.jobs.source import LEASE_SECONDS
 from receiver.store import inbox, job_leases
 from receiver.store.leases import Lease
 from tests.integration.engine_support import NOW
-from tests.integration.outbound_support import Say, serving
+from tests.integration.outbound_support import ReceivedRequest, Say, serving
 from tests.unit.engine.jobs.support import COMPLETED, FAILED, PENDING, Polling, status, webhook
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,25 @@ async def test_a_job_whose_webhook_was_first_does_not_use_up_a_turn(up: Polling)
     await up.until_idle()
     assert up.states() == {"completed": 2}
     assert up.times == [0]
+
+
+async def test_a_queue_of_submits_does_not_hold_polls_up(up: Polling) -> None:
+    def accepted(request: ReceivedRequest) -> Say:
+        body = json.dumps({"data": {"jobId": f"job-{len(up.submits)}", "status": "PENDING"}}).encode()
+        return Say(200, {"Content-Type": "application/json"}, body)
+
+    up.takes_on(accepted)
+    loop = await up.poller(rate=0.5)
+    up.watch("watched")
+    for number in range(16):
+        up.submit(f"Number {number}.")
+    loop.wake()
+    await up.pass_time(30)
+    assert len(up.submits) >= 5
+    assert len(up.polls["watched"]) >= 2
+    assert up.polls["job-1"], "a submitted job is polled while others wait to be submitted"
+    requests = len(up.submits) + sum(len(times) for times in up.polls.values())
+    assert requests <= 30 * 0.5 + 1
 
 
 # one another
