@@ -121,6 +121,10 @@ def record(connection: Connection, source: str, limit: RateLimit, now: float) ->
         changes["remaining"] = case((new_window | c.remaining.is_(None), insert.excluded.remaining), else_=less)
     if not used_up:
         changes["pause_until"] = case((c.reason == LIMIT_USED_UP, 0.0), else_=c.pause_until)
+    if limit.reset_at is not None and limit.reset_at <= now:  # of a window that has ended: a later one is known
+        later = c.reset_at > now
+        kept = [name for name in ("remaining", "reset_at", "reset_seconds", "pause_until") if name in changes]
+        changes |= {name: case((later, c[name]), else_=changes[name]) for name in kept}
     connection.execute(insert.on_conflict_do_update(index_elements=["source", "bucket"], set_=changes))
 
 

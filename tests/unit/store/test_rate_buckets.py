@@ -36,6 +36,15 @@ def test_within_a_window_the_smaller_number_counts_and_a_new_window_replaces_it(
         assert found(database).remaining == kept
 
 
+def test_a_late_response_of_an_ended_window_changes_nothing(database: Database) -> None:
+    record(database, 0, NOW + 900)
+    before = found(database)
+    record(database, 3, NOW - 1)
+    assert found(database) == before
+    record(database, 4, None)
+    assert found(database).remaining == 4
+
+
 def test_what_a_response_does_not_report_stays(database: Database) -> None:
     record(database, 5, NOW + 900)
     record(database, None, None)
