@@ -186,7 +186,8 @@ class RateBudget:
         return write
 
     def _record(self, connection: Connection, items: list[_Reported]) -> list[None]:
-        for limit, now, kind in items:
+        # Rows are locked in one order by all processes; those of one bucket are in the order of their responses.
+        for limit, now, kind in sorted(items, key=lambda item: item.limit.bucket or ""):
             rate_buckets.record(connection, self._source, limit, now)
             if kind is not None:
                 rate_buckets.assign(connection, self._source, kind, limit.bucket or "")
