@@ -110,7 +110,7 @@ class Submitter:
 
     async def submit(self, claim: JobClaim) -> None:
         """Submit the job, and store the outcome in its row."""
-        deps, opened = self._deps, self._streams.get(claim.id)
+        deps, opened, kind = self._deps, self._streams.get(claim.id), self.kind(claim)
         account, wanted, request = deps.source.account, read_request(claim), None
         streaming: StreamingProvider | None = None
         stream: StreamedJob | None = None
@@ -124,7 +124,7 @@ class Submitter:
                 lambda connection: job_leases.begin_submit(connection, claim, streamed=opened is not None)
             ):
                 return  # cancelled, or held by another process
-            response = await deps.send(self.kind(claim), request)
+            response = await deps.send(kind, request)
             if streaming is None:
                 submitted = read_submitted(deps.source, wanted, response)
             else:
@@ -136,7 +136,8 @@ class Submitter:
             if request is None and not claim.submits:  # nothing was sent, now or before
                 await self._end(claim, JobState.FAILED, error.reason, str(error))
             else:
-                await self._handle_error(claim, error, repeatable=opened is None and self._is_repeatable(claim))
+                repeatable = opened is None and self._is_repeatable(claim)
+                await self._handle_error(claim, kind, error, repeatable=repeatable)
             return
         deps.telemetry.job_submitted(claim.source, claim.id, "submitted", None)
         if await self._record_submitted(claim, submitted, response.body) and opened is not None and not opened.done():
@@ -179,10 +180,13 @@ class Submitter:
             self._completion.report(claim, delivery, receipt, polls=0)
         return True
 
-    async def _handle_error(self, claim: JobClaim, error: ProviderError | UnusableAddress, *, repeatable: bool) -> None:
+    async def _handle_error(
+        self, claim: JobClaim, kind: RequestKind, error: ProviderError | UnusableAddress, *, repeatable: bool
+    ) -> None:
         """Store what an error means for the submit and for the whole source.
 
         Args:
+            kind: of the request that was sent.
             repeatable: whether the same request can be sent again without being charged twice.
         """
         now, retry_after = self._deps.clock.now(), getattr(error, "retry_after", None)
@@ -190,12 +194,12 @@ class Submitter:
         if error.reason in NOT_SENT:
             age = now - claim.created_at
             wait = min(MAX_NOT_SENT_SECONDS, max(MIN_NOT_SENT_SECONDS, age / 2)) * self._jitter()
-            await self._retry(claim, error, now + wait, refused=True)
+            await self._retry(claim, kind, error, now + wait, refused=True)
         elif isinstance(error, RateLimited):
-            await self._retry(claim, error, now, refused=True)
+            await self._retry(claim, kind, error, now, refused=True)
         elif isinstance(error, InProgress):
             wait = IN_PROGRESS_SECONDS * self._jitter() if retry_after is None else retry_after
-            await self._retry(claim, error, now + wait, refused=False)
+            await self._retry(claim, kind, error, now + wait, refused=False)
         elif isinstance(error, UnusableAddress) or is_definite_refusal(error):
             # An API key that is refused now does not tell what became of an earlier request.
             lost = isinstance(error, Unauthorized) and claim.submits > 0
@@ -209,15 +213,15 @@ class Submitter:
             if pause is None or not repeatable:
                 await self._mark_unknown(claim, code, str(error))
             else:
-                await self._retry(claim, error, now + pause, refused=False)
+                await self._retry(claim, kind, error, now + pause, refused=False)
 
     async def _retry(
-        self, claim: JobClaim, error: ProviderError | UnusableAddress, at: float, *, refused: bool
+        self, claim: JobClaim, kind: RequestKind, error: ProviderError | UnusableAddress, at: float, *, refused: bool
     ) -> None:
         now, throttle = self._deps.clock.now(), self._deps.throttle
 
         def write(connection: Connection) -> bool:
-            pause = throttle.store_pause(connection, self.kind(claim), error, now)
+            pause = throttle.store_pause(connection, kind, error, now)
             due_at = min(max(at, pause or 0.0), claim.deadline_at)
             return job_leases.reschedule_submit(
                 connection, claim, due_at, now, error.reason, str(error), refused=refused
