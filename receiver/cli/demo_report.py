@@ -61,11 +61,14 @@ def print_report(scenario: Scenario, root: Path, out: Console) -> None:
             shown = zip(columns, row, strict=True)
             table.add_row(*(cell(value) for column, value in shown if column not in left_out))
     out.print(table)
+    webhooks = sum(event["origin"] == "webhook" for event in events)
     kinds = [delivery.kind for delivery in scenario.sim.deliveries]
     statuses = {delivery.status for delivery in scenario.sim.deliveries if delivery.kind == "forged"}
     out.print(
-        f"{len(kinds)} deliveries: {len(events)} events, {sum(event['duplicates'] for event in events)} duplicates "
-        f"counted, {kinds.count('forged')} forged (answered {', '.join(map(str, statuses))})."
+        f"{len(events)} events: {webhooks} by webhook, {len(events) - webhooks} by polling. {len(kinds)} deliveries: "
+        f"{webhooks} accepted, {sum(event['duplicates'] for event in events)} duplicates counted, "
+        f"{kinds.count('forged')} forged (answered {', '.join(map(str, statuses))}).",
+        soft_wrap=True,
     )
     if scenario.streamed is not None:
         out.print(scenario.streamed.summary(), markup=False, soft_wrap=True)

@@ -32,7 +32,7 @@ class StreamedAudio:
         """The sentence of the report."""
         return (
             f"1 job was streamed: the first bytes came after {self.first_seconds * 1000:.0f} ms, all {self.bytes:,} "
-            f"after {self.seconds:.1f} s; the job was {self.state} then."
+            f"after {self.seconds:.1f} s; by then the job was {self.state}."
         )
 
 
