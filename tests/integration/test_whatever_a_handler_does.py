@@ -320,10 +320,10 @@ async def test_an_iterator_that_was_returned_is_not_consumed(store: Store) -> No
 
 @pytest.mark.sqlite  # others keep references whole
 async def test_claims_go_on_after_a_fault(store: Store, lines: Lines) -> None:
-    async with engine(store, after) as up:
+    async with engine(store, after, start=False) as up:  # else its first turn may claim the run before
         up.add("job_1", type="job.failed")
         execute(store, "DELETE FROM events")  # a row that no claim can read
-        up.dispatcher.wake()
+        await up.start()
         await up.until(lambda: lines.of("dispatch.broken"))
         execute(store, "DELETE FROM runs")
         up.add("job_2", type="job.failed")
