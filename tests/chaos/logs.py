@@ -19,7 +19,11 @@ AWAY = "cannot be reached"
 """What a line says that reports the database to be away."""
 LOCKED, ENDED = "is locked: a transaction of another session", "idle-in-transaction timeout"
 """What others say of rows that a frozen process has locked, and that process of its transaction when it continues."""
-OF_OUTAGES = frozenset({AWAY, LOCKED, ENDED, "process.lock_failed", "process.lock_not_removed", "process.not_watching"})
+NOT_DURABLE = "store.not_durable"
+"""The servers of the tests run with `fsync = off`, of which the start warns."""
+OF_OUTAGES = frozenset(
+    {AWAY, LOCKED, ENDED, "process.lock_failed", "process.lock_not_removed", "process.not_watching", NOT_DURABLE}
+)
 
 
 def unexplained(servers: Iterable[Server], explained: frozenset[str]) -> list[str]:

@@ -141,7 +141,7 @@ async def test_a_task_returns_its_result_and_streams_where_it_is_told(
         stream, progress = io.BytesIO(), Recorded()
         await client.start()
         try:
-            task = SpeechTask(speech=Speech(text="Hello.", voice="alloy"), output=stream, timeout=PATIENCE)
+            task = SpeechTask(request=Speech(text="Hello.", voice="alloy"), output=stream, timeout=PATIENCE)
             result = await run_task(client, task, progress)
         finally:
             await client.stop()

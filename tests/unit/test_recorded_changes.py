@@ -48,7 +48,7 @@ def test_every_operation_of_the_audit_log_is_documented_and_no_other() -> None:
 def test_what_the_api_changes_a_command_changes_under_the_same_name() -> None:
     """And none of the vocabulary is left without a use."""
     of_commands = set()
-    for path in sorted((ROOT / "cli").rglob("*.py")):
+    for path in sorted([*(ROOT / "cli").rglob("*.py"), *(ROOT / "speech").rglob("*.py")]):
         of_commands |= set(re.findall(r"AuditOperation\.([A-Z_]+)", path.read_text()))
     of_api = {operation.audit_operation.name for operation in ROUTES if operation.changes}
     of_console = {AuditOperation.LOG_IN.name, AuditOperation.LOG_OUT.name}
