@@ -87,10 +87,13 @@ def find_jobs(connection: Connection, before: float, after: tuple[float, str] | 
 
 
 def delete_jobs(connection: Connection, before: float, ids: Sequence[str]) -> int:
-    """Delete the jobs among these that ended before `before` and have no event; return how many."""
-    usage.reconcile_jobs(connection, ids)  # what they have used stays
+    """Delete the jobs among these that ended before `before` and have no event; return how many.
+
+    What they have used stays in the ledger. A job that another transaction holds, and that is not counted, stays, too.
+    """
+    usage.reconcile_jobs(connection, ids)
     ended_at = func.coalesce(jobs.c.ended_at, before)  # not the column: no index is to be searched for it
-    conditions = (jobs.c.id.in_(ids), ended_at < before, _has_no_event())
+    conditions = (jobs.c.id.in_(ids), ended_at < before, _has_no_event(), jobs.c.usage_pending.is_(None))
     return connection.execute(delete(jobs).where(*conditions)).rowcount
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from receiver.model.budget import Budget, BudgetExceeded, Usage, day_of
 from receiver.model.charge import NO_CHARGE, Charge
@@ -21,8 +21,10 @@ from receiver.store.database import Database
 from receiver.store.job_leases import JobClaim
 from receiver.store.jobs import NewJob
 from receiver.store.leases import Lease
+from receiver.store.schema import jobs as jobs_table
 from receiver.store.states import JobState
 from tests.unit.store.conftest import NOW, MakeDelivery
+from tests.unit.store.interleaving import interleave
 from tests.unit.store.test_races import at_once
 
 DAY = 86_400.0
@@ -114,6 +116,21 @@ def test_the_ledger_stays_when_the_jobs_are_deleted(database: Database) -> None:
     assert database.transact(prune.delete_jobs, NOW + DAY, ["job_1", "job_2"]) == 2
     assert stored(database) == Usage()  # it was never sent
     assert stored(database, "other") == Usage(1)
+
+
+def test_a_job_that_another_transaction_holds_is_not_deleted_before_it_is_counted(database: Database) -> None:
+    database.transact(jobs.enqueue, new_job("job_1", 7, None))
+    database.transact(
+        job_leases.mark_not_submitted, database.transact(claim_one, "job_1"), JobState.FAILED, NOW, "x", "x"
+    )
+    held = select(jobs_table.c.id).with_for_update()
+    _, deleted = interleave(
+        database,
+        lambda connection: connection.execute(held).all(),
+        lambda connection: prune.delete_jobs(connection, NOW + DAY, ["job_1"]),
+    )
+    assert deleted == (0 if database.folder is None else 1)
+    assert database.transact(prune.delete_jobs, NOW + DAY, ["job_1"]) == 1 - deleted
 
 
 def test_a_job_that_is_found_to_be_another_is_counted_once(database: Database) -> None:
