@@ -115,6 +115,7 @@ async def test_a_refusal_is_shown_with_all_that_was_typed(settings: Settings) ->
             answer = await send(client, page, text=text, **fields)
             assert answer.status_code == status, answer.text
             assert 'role="alert"' in answer.text
+            assert ("Correct what is marked." in answer.text) == (status == 400)
             assert foreign_markup(answer.text) == []
             if "source" not in fields:
                 assert textarea(answer.text).startswith("<script>alert(1)</script>")

@@ -23,6 +23,8 @@ VOICES_SECONDS = 600.0
 WAIT_SECONDS = 4.0
 """How long the page waits for a list; it can be used without one."""
 FIELDS = ("text", "voice", "format")
+NOT_VALID = "Nothing was submitted. Correct what is marked."
+"""The headline if the form shows at its fields what is wrong."""
 
 
 async def speak_page(page: Page) -> Response:
@@ -66,6 +68,7 @@ async def _show(
     source = next((source for source in sources if source.name == wanted), None)
     voices, no_voices = ([], "") if source is None else await _voices(page, source.name)
     redact = page.console.context.redact
+    errors = {} if problem is None else {of.where: of.what for of in named_fields(problem.errors)}
     return await page.render(
         "speak.html",
         200 if problem is None else problem.status,
@@ -77,8 +80,8 @@ async def _show(
         values=values,
         key=key,
         max_characters=MAX_CHARACTERS,
-        problem=None if problem is None else redact(str(problem)),
-        errors={} if problem is None else {of.where: of.what for of in named_fields(problem.errors)},
+        problem=None if problem is None else NOT_VALID if errors and {*errors} <= {*FIELDS} else redact(str(problem)),
+        errors=errors,
         job=None if problem is None else problem.extensions.get("job"),
     )
 
