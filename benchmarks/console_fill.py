@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
-import psycopg
 from sqlalchemy import Table
 
 from benchmarks.grown_store import SOURCES
-from benchmarks.history_fill import History, fill, sql_values
+from benchmarks.history_fill import History, fill, run_statements, sql_values
 from receiver.store import schema
 from receiver.store.rollups import HOUR, MINUTE, RETENTION_SECONDS, Kind
 from tests.stores import insert_rows
@@ -67,14 +64,7 @@ def fill_for_console(url: str, events: int, handler: str) -> None:
     }  # fmt: skip
     for table, of_table in rows.items():
         _insert(url, table, of_table)
-    if kind == "sqlite":
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as store, store:
-            for statement in statements:
-                store.execute(statement)
-        return
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in [*statements, "VACUUM ANALYZE", "CHECKPOINT"]:
-            connection.execute(statement.encode())
+    run_statements(url, statements)
 
 
 def _insert(url: str, table: Table, rows: list[dict[str, Any]], at_once: int = 20_000) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,12 @@ def fill(url: str, history: History, now: float | None = None) -> None:
     values["pending"] = "1 = 0" if history.reason else _PENDING.format(apart=apart)
     values["error"] = f"{reason}, 'rejected', {reason}" if history.reason else "NULL, NULL, NULL"
     statements = [text.format(**values) for text in (*_STATEMENTS, *(_INDEX if history.indexes_customers else ()))]
-    if kind == "sqlite":
+    run_statements(url, statements)
+
+
+def run_statements(url: str, statements: Sequence[str]) -> None:
+    """Execute statements that fill the store at `url`, and leave it as it would be after a while."""
+    if url.startswith("sqlite:"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as store, store:
             store.execute("PRAGMA cache_size=-200000")
             for statement in statements:
