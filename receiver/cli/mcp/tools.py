@@ -7,7 +7,7 @@ import base64
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -61,7 +61,7 @@ class ToolAnswer:
 
     result: ToolOutput
     audio: tuple[str, str] | None = None
-    link: AudioFile | None = field(default=None)
+    link: AudioFile | None = None
 
 
 class Tools:
