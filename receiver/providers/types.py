@@ -170,7 +170,7 @@ class StreamedJob:
     """A job that a provider has accepted, whose audio can be read while it is made. Its `repr` has no secret.
 
     Attributes:
-        url: the absolute address of the audio, which can be requested once. It is a secret: whoever has it has the
+        url: the absolute address of the audio, which can be requested once. It is a secret: who has it has the
             audio. None if the response has no usable one; the job exists all the same.
         headers: credentials; only for an address at the account's own origin.
         format: the service's own word for the format of the stream; None if it does not say.

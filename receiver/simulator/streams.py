@@ -35,7 +35,7 @@ class _Address:
 
 
 class Streams:
-    """Issues the addresses of streams, and serves each of them once, whoever asks."""
+    """Issues the addresses of streams, and serves each of them once, to any client."""
 
     def __init__(self, state: SimulatorState) -> None:
         self._state = state

@@ -193,7 +193,7 @@ class StreamService:
 
 
 def check_stream(source: JobSource, speech: Speech) -> None:
-    """As `commands.check_speech`, for a stream.
+    """As `commands.check_request`, for a stream.
 
     Raises:
         Invalid: names the value and what is supported instead.
